@@ -1,0 +1,78 @@
+package hubferry
+
+import "context"
+
+// Target is a place to write to, on one connection, for one task. Its methods may be
+// called by several goroutines at once.
+type Target interface {
+	// Open returns a writer to a hub (queue, topic, table) of the connection. Its name
+	// may come from a template, so Open is also called while the task runs. The trail
+	// is what the writer adds to each event.
+	Open(ctx context.Context, hub string, trail Trail) (Writer, error)
+	// Close frees what the target holds, its writers included. It may be called twice.
+	Close(ctx context.Context) error
+}
+
+// Layout is what a writer says of its hub.
+type Layout struct {
+	// Places are the target's partitions, by index. A queue or table has one.
+	Places []*Place
+	// Partition maps a key to one of n partitions as the service's own producers do.
+	// It is a pure function, or nil where there is nothing to choose.
+	Partition func(k Key, n int) int
+}
+
+// Run is a piece of work for a Writer: events of one target partition, in the order in
+// which they must be stored. It may mix several sources.
+type Run struct {
+	Partition int // index into Layout.Places
+	Events    []*Event
+}
+
+// Receipt says what a Write achieved.
+type Receipt struct {
+	N    int      // the first N events of the run are durable (INV-1)
+	Last Position // of event N-1, where the service tells; otherwise Sequence -1
+}
+
+// Writer writes to the partitions of one hub.
+type Writer interface {
+	// Layout returns the hub's partitions as of now.
+	Layout(ctx context.Context) (Layout, error)
+	// Write stores the events of a run in order. Like an io.Writer's its error is about
+	// event N of the receipt; the events after it were not tried. It does not retry,
+	// unless the protocol makes repeating free of duplicates and disorder. It is never
+	// called twice at once for one partition, but for several partitions at once.
+	// The run's slice is the engine's again when Write returns, also after an error.
+	Write(ctx context.Context, r Run) (Receipt, error)
+	// Close frees the writer. It may be called twice.
+	Close(ctx context.Context) error
+}
+
+// Submitter is the optional side of a Writer that can have several runs of one
+// partition in flight and still never store them out of order (G-5). Submit returns
+// when the run is queued; done is called once, in order of submission per partition,
+// when its fate is known. When one run fails, all later ones of that partition that are
+// not confirmed have failed before done is called for the first of them.
+type Submitter interface {
+	Submit(ctx context.Context, r Run, done func(Receipt, error))
+}
+
+// Committer is the optional side of a Writer whose service stores positions together
+// with the events: a database, Kafka transactions (G-12).
+type Committer interface {
+	// Adopt returns the position that the target itself holds for a source partition,
+	// or nil, and fences everybody who adopted it earlier.
+	Adopt(ctx context.Context, id ID) (*Checkpoint, error)
+	// Commit stores the runs and the new checkpoint in one transaction, if the stored
+	// checkpoint still equals prev (nil: there is none); otherwise the error is of kind
+	// Lost and nothing is stored.
+	Commit(ctx context.Context, id ID, runs []Run, prev, next *Checkpoint) error
+}
+
+// Tailer is the optional side of a Writer that can read its own hub, to find what an
+// earlier attempt has stored (G-8). The reader ends with ErrEnd at the end as of the
+// call.
+type Tailer interface {
+	Tail(ctx context.Context, partition int, after Position) (Reader, error)
+}
