@@ -1,0 +1,300 @@
+package amqp
+
+import (
+	"encoding/binary"
+	"math"
+)
+
+const (
+	// maxDepth bounds the nesting of lists, maps, arrays and descriptors.
+	maxDepth = 32
+	// maxEmptyItems bounds the count of an array whose elements take no bytes:
+	// everything else is bounded by the length of the input.
+	maxEmptyItems = 65536
+)
+
+// A Decoder reads values from a slice, one after the other. After the first
+// error it returns zero values, and Err returns that error, so a caller may
+// check once at the end. The zero Decoder is empty. A Decoder is a small value
+// that may be copied to look ahead; it is not for concurrent use.
+type Decoder struct {
+	b   []byte
+	err error
+}
+
+// NewDecoder returns a decoder over b, which it does not change or copy.
+func NewDecoder(b []byte) Decoder { return Decoder{b: b} }
+
+// Err returns the first error, or nil.
+func (d *Decoder) Err() error { return d.err }
+
+// Len is the number of bytes not yet read.
+func (d *Decoder) Len() int { return len(d.b) }
+
+// Rest returns the bytes not yet read.
+func (d *Decoder) Rest() []byte { return d.b }
+
+// Peek returns the constructor of the next value without reading it:
+// CodeDescribed for a described value or at the end.
+func (d *Decoder) Peek() Code {
+	if d.err != nil || len(d.b) == 0 {
+		return CodeDescribed
+	}
+	return Code(d.b[0])
+}
+
+func (d *Decoder) fail(text string) {
+	if d.err == nil {
+		d.err = SyntaxError(text)
+	}
+	d.b = nil
+}
+
+// take reads a constructor that is not CodeDescribed and the bytes after it.
+func (d *Decoder) take() (Code, []byte) {
+	if len(d.b) == 0 {
+		d.fail("value is cut short")
+		return CodeNull, nil
+	}
+	c := Code(d.b[0])
+	d.b = d.b[1:]
+	return c, d.takeBody(c)
+}
+
+// takeBody reads the bytes of a value whose constructor is c. For lists, maps
+// and arrays these begin with the count.
+func (d *Decoder) takeBody(c Code) []byte {
+	n := uint64(0)
+	switch c >> 4 {
+	case 0x4:
+		return nil
+	case 0x5:
+		n = 1
+	case 0x6:
+		n = 2
+	case 0x7:
+		n = 4
+	case 0x8:
+		n = 8
+	case 0x9:
+		n = 16
+	case 0xa, 0xc, 0xe:
+		if len(d.b) < 1 {
+			d.fail("value is cut short")
+			return nil
+		}
+		n = uint64(d.b[0])
+		d.b = d.b[1:]
+	case 0xb, 0xd, 0xf:
+		if len(d.b) < 4 {
+			d.fail("value is cut short")
+			return nil
+		}
+		n = uint64(binary.BigEndian.Uint32(d.b))
+		d.b = d.b[4:]
+	default:
+		d.fail("unknown constructor")
+		return nil
+	}
+	if n > uint64(len(d.b)) {
+		d.fail("value is cut short")
+		return nil
+	}
+	body := d.b[:n:n]
+	d.b = d.b[n:]
+	return body
+}
+
+// Skip reads past one value, described or not, without looking into it.
+func (d *Decoder) Skip() {
+	for todo := 1; todo > 0 && d.err == nil; todo-- {
+		if len(d.b) > 0 && d.b[0] == byte(CodeDescribed) {
+			d.b = d.b[1:]
+			if todo += 2; todo > maxDepth {
+				d.fail("value is nested too deeply")
+			}
+			continue
+		}
+		d.take()
+	}
+}
+
+// Raw reads one value and returns its encoding, which points into the input.
+func (d *Decoder) Raw() Raw {
+	start := d.b
+	d.Skip()
+	if d.err != nil {
+		return nil
+	}
+	n := len(start) - len(d.b)
+	return Raw(start[:n:n])
+}
+
+// Null reports whether the next value is null, and reads it if so.
+func (d *Decoder) Null() bool {
+	if d.err == nil && len(d.b) > 0 && Code(d.b[0]) == CodeNull {
+		d.b = d.b[1:]
+		return true
+	}
+	return false
+}
+
+// Bool reads a boolean.
+func (d *Decoder) Bool() bool {
+	switch c, b := d.take(); c {
+	case CodeTrue:
+		return true
+	case CodeFalse:
+		return false
+	case CodeBool:
+		return len(b) > 0 && b[0] != 0
+	default:
+		d.fail("value is not a boolean")
+		return false
+	}
+}
+
+// Int reads an integer of any type and width that an int64 can hold.
+func (d *Decoder) Int() int64 {
+	c, b := d.take()
+	if d.err != nil {
+		return 0
+	}
+	switch c {
+	case CodeUint0, CodeUlong0:
+		return 0
+	case CodeUbyte, CodeSmallUint, CodeSmallUlong:
+		return int64(b[0])
+	case CodeByte, CodeSmallInt, CodeSmallLong:
+		return int64(int8(b[0]))
+	case CodeUshort:
+		return int64(binary.BigEndian.Uint16(b))
+	case CodeShort:
+		return int64(int16(binary.BigEndian.Uint16(b)))
+	case CodeUint:
+		return int64(binary.BigEndian.Uint32(b))
+	case CodeInt:
+		return int64(int32(binary.BigEndian.Uint32(b)))
+	case CodeLong, CodeTimestamp:
+		return int64(binary.BigEndian.Uint64(b))
+	case CodeUlong:
+		if v := binary.BigEndian.Uint64(b); v <= math.MaxInt64 {
+			return int64(v)
+		}
+		d.fail("number is out of range")
+		return 0
+	}
+	d.fail("value is not an integer")
+	return 0
+}
+
+// Uint reads an integer of any type and width that is not negative.
+func (d *Decoder) Uint() uint64 {
+	if len(d.b) >= 9 && Code(d.b[0]) == CodeUlong {
+		v := binary.BigEndian.Uint64(d.b[1:])
+		d.b = d.b[9:]
+		return v
+	}
+	v := d.Int()
+	if v < 0 {
+		d.fail("number is out of range")
+		return 0
+	}
+	return uint64(v)
+}
+
+// Text reads a string or symbol and returns its bytes, which point into the
+// input.
+func (d *Decoder) Text() []byte {
+	c, b := d.take()
+	switch c {
+	case CodeString8, CodeString32, CodeSymbol8, CodeSymbol32:
+		return b
+	}
+	d.fail("value is not a string or symbol")
+	return nil
+}
+
+// Binary reads a binary and returns its bytes, which point into the input.
+func (d *Decoder) Binary() []byte {
+	c, b := d.take()
+	if c != CodeBinary8 && c != CodeBinary32 {
+		d.fail("value is not binary")
+		return nil
+	}
+	return b
+}
+
+// Descriptor reads the start of a described value and returns the descriptor's
+// numeric code; 0 stands for a descriptor that this package does not know. The
+// value is what is read next.
+func (d *Decoder) Descriptor() uint64 {
+	if len(d.b) == 0 || d.b[0] != byte(CodeDescribed) {
+		d.fail("value is not described")
+		return 0
+	}
+	d.b = d.b[1:]
+	switch d.Peek() {
+	case CodeSmallUlong, CodeUlong, CodeUlong0:
+		return d.Uint()
+	case CodeSymbol8, CodeSymbol32:
+		return descriptorCode(d.Text())
+	}
+	d.Skip()
+	return 0
+}
+
+// List reads a list and returns a decoder over its items and their number. The
+// count has been checked against the bytes that there are.
+func (d *Decoder) List() (items Decoder, n int) {
+	c, b := d.take()
+	switch c {
+	case CodeList0:
+		return Decoder{}, 0
+	case CodeList8, CodeList32:
+		return d.counted(c, b)
+	}
+	d.fail("value is not a list")
+	return Decoder{err: d.err}, 0
+}
+
+// Map reads a map and returns a decoder over its keys and values, alternating,
+// and the number of pairs.
+func (d *Decoder) Map() (items Decoder, pairs int) {
+	c, b := d.take()
+	if c != CodeMap8 && c != CodeMap32 {
+		d.fail("value is not a map")
+		return Decoder{err: d.err}, 0
+	}
+	items, n := d.counted(c, b)
+	if n%2 != 0 {
+		d.fail("map has a key without a value")
+		return Decoder{err: d.err}, 0
+	}
+	return items, n / 2
+}
+
+// counted splits the body of a list or map, in which every item takes at least
+// one byte.
+func (d *Decoder) counted(c Code, b []byte) (Decoder, int) {
+	n, b, ok := splitCount(c, b)
+	if !ok || uint64(n) > uint64(len(b)) {
+		d.fail("count is larger than the content")
+		return Decoder{err: d.err}, 0
+	}
+	return Decoder{b: b}, int(n)
+}
+
+// splitCount takes the count off the body of a list, map or array.
+func splitCount(c Code, b []byte) (n uint32, rest []byte, ok bool) {
+	if c>>4 == 0xc || c>>4 == 0xe {
+		if len(b) < 1 {
+			return 0, nil, false
+		}
+		return uint32(b[0]), b[1:], true
+	}
+	if len(b) < 4 {
+		return 0, nil, false
+	}
+	return binary.BigEndian.Uint32(b), b[4:], true
+}
