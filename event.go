@@ -184,7 +184,7 @@ func (e *Event) Lineage() *Lineage { return e.lineage }
 func (e *Event) SetLineage(l *Lineage) { e.lineage = l }
 
 // Pin asks for an explicit target partition. A negative number removes the pin.
-func (e *Event) Pin(partition int) { e.pin = int32(max(partition, -1)) + 1 } //nolint:gosec // partition counts are small
+func (e *Event) Pin(partition int) { e.pin = int32(max(partition, -1)) + 1 }
 
 // Pinned returns the explicit target partition, if there is one.
 func (e *Event) Pinned() (int, bool) { return int(e.pin) - 1, e.pin > 0 }

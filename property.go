@@ -14,7 +14,7 @@ type Properties []Property
 
 // Get returns the last value of that name.
 func (p Properties) Get(name string) (Value, bool) {
-	for i := len(p) - 1; i >= 0; i-- {
+	for i := range slices.Backward(p) {
 		if p[i].Name == name {
 			return p[i].Value, true
 		}

@@ -90,16 +90,16 @@ func UInt(v uint32) Value { return Value{num: uint64(v), kind: KindUInt} }
 func ULong(v uint64) Value { return Value{num: v, kind: KindULong} }
 
 // Byte returns a signed 8-bit integer.
-func Byte(v int8) Value { return Value{num: uint64(int64(v)), kind: KindByte} } //nolint:gosec // two's complement on purpose
+func Byte(v int8) Value { return Value{num: uint64(int64(v)), kind: KindByte} }
 
 // Short returns a signed 16-bit integer.
-func Short(v int16) Value { return Value{num: uint64(int64(v)), kind: KindShort} } //nolint:gosec // two's complement on purpose
+func Short(v int16) Value { return Value{num: uint64(int64(v)), kind: KindShort} }
 
 // Int returns a signed 32-bit integer.
-func Int(v int32) Value { return Value{num: uint64(int64(v)), kind: KindInt} } //nolint:gosec // two's complement on purpose
+func Int(v int32) Value { return Value{num: uint64(int64(v)), kind: KindInt} }
 
 // Long returns a signed 64-bit integer.
-func Long(v int64) Value { return Value{num: uint64(v), kind: KindLong} } //nolint:gosec // two's complement on purpose
+func Long(v int64) Value { return Value{num: uint64(v), kind: KindLong} }
 
 // Float returns a 32-bit floating-point number.
 func Float(v float32) Value { return Value{num: uint64(math.Float32bits(v)), kind: KindFloat} }
@@ -120,7 +120,7 @@ func Decimal64(bits uint64) Value { return Value{num: bits, kind: KindDecimal64}
 func Decimal128(b [16]byte) Value { return Value{str: string(b[:]), kind: KindDecimal128} }
 
 // Timestamp returns a point in time by its milliseconds since the Unix epoch.
-func Timestamp(ms int64) Value { return Value{num: uint64(ms), kind: KindTimestamp} } //nolint:gosec // two's complement on purpose
+func Timestamp(ms int64) Value { return Value{num: uint64(ms), kind: KindTimestamp} }
 
 // UUID returns a universally unique identifier.
 func UUID(b [16]byte) Value { return Value{str: string(b[:]), kind: KindUUID} }
@@ -163,9 +163,9 @@ func (v Value) Raw() string { return v.str }
 func (v Value) AsInt() (int64, bool) {
 	switch v.kind {
 	case KindUByte, KindUShort, KindUInt, KindByte, KindShort, KindInt, KindLong:
-		return int64(v.num), true //nolint:gosec // sign-extended when it was stored
+		return int64(v.num), true
 	case KindULong:
-		return int64(v.num), v.num <= math.MaxInt64 //nolint:gosec // guarded by the second result
+		return int64(v.num), v.num <= math.MaxInt64
 	default:
 		return 0, false
 	}
@@ -185,14 +185,14 @@ func (v Value) AsText() (string, bool) {
 
 // AsTime returns the value of a timestamp, in UTC.
 func (v Value) AsTime() (time.Time, bool) {
-	return time.UnixMilli(int64(v.num)).UTC(), v.kind == KindTimestamp //nolint:gosec // stored as two's complement
+	return time.UnixMilli(int64(v.num)).UTC(), v.kind == KindTimestamp
 }
 
 // AsFloat returns the value of a float or double.
 func (v Value) AsFloat() (float64, bool) {
 	switch v.kind {
 	case KindFloat:
-		return float64(math.Float32frombits(uint32(v.num))), true //nolint:gosec // 32 bits were stored
+		return float64(math.Float32frombits(uint32(v.num))), true
 	case KindDouble:
 		return math.Float64frombits(v.num), true
 	default:
@@ -214,13 +214,13 @@ func (v Value) String() string {
 	case KindUByte, KindUShort, KindUInt, KindULong:
 		return strconv.FormatUint(v.num, 10)
 	case KindByte, KindShort, KindInt, KindLong:
-		return strconv.FormatInt(int64(v.num), 10) //nolint:gosec // stored as two's complement
+		return strconv.FormatInt(int64(v.num), 10)
 	case KindFloat:
-		return strconv.FormatFloat(float64(math.Float32frombits(uint32(v.num))), 'g', -1, 32) //nolint:gosec // 32 bits were stored
+		return strconv.FormatFloat(float64(math.Float32frombits(uint32(v.num))), 'g', -1, 32)
 	case KindDouble:
 		return strconv.FormatFloat(math.Float64frombits(v.num), 'g', -1, 64)
 	case KindChar:
-		return string(rune(v.num)) //nolint:gosec // an invalid code point prints as U+FFFD
+		return string(rune(v.num))
 	case KindTimestamp:
 		t, _ := v.AsTime()
 		return t.Format("2006-01-02T15:04:05.000Z07:00")

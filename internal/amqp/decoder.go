@@ -64,7 +64,7 @@ func (d *Decoder) take() (Code, []byte) {
 // takeBody reads the bytes of a value whose constructor is c. For lists, maps
 // and arrays these begin with the count.
 func (d *Decoder) takeBody(c Code) []byte {
-	n := uint64(0)
+	var n uint64
 	switch c >> 4 {
 	case 0x4:
 		return nil

@@ -91,9 +91,9 @@ type FrameReader struct {
 
 const firstBuffer = 4 << 10
 
-// NewFrameReader returns a reader that refuses frames of more than max bytes.
-func NewFrameReader(r io.Reader, max uint32) *FrameReader {
-	return &FrameReader{r: r, max: max}
+// NewFrameReader returns a reader that refuses frames of more than limit bytes.
+func NewFrameReader(r io.Reader, limit uint32) *FrameReader {
+	return &FrameReader{r: r, max: limit}
 }
 
 // Buffered reports whether bytes have been read ahead.
