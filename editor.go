@@ -100,10 +100,10 @@ func (d *Draft) Reset() {
 	d.Events, d.slots, d.verdicts, d.merged, d.dirty = d.Events[:0], d.slots[:0], d.verdicts[:0], nil, false
 }
 
-// Add appends an input. For the engine.
-func (d *Draft) Add(e Event, t Ticket) {
+// Add appends an input, or an aggregate of several. For the engine.
+func (d *Draft) Add(e Event, t Ticket, more ...Ticket) {
 	d.Events = append(d.Events, e)
-	d.slots = append(d.slots, slot{ticket: t})
+	d.slots = append(d.slots, slot{ticket: t, more: more})
 }
 
 // Drop removes event i deliberately: it counts as settled. Why is a short constant
@@ -223,3 +223,7 @@ type EditorKind struct {
 	// options hold, so that a mistake shows when the task starts.
 	New func(o Options, env Env) (Editor, error)
 }
+
+// Condition decides about an event, for routes. It does not change the event. It may be
+// called by several goroutines at once, for different events.
+type Condition func(e *Event) (bool, error)

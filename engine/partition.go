@@ -1,0 +1,223 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/hubferry/hubferry"
+)
+
+// partition is a claimed source partition, from claim to release. It runs one worker
+// after another: after a failure the next begins at the low-water mark of the last.
+type partition struct {
+	*task
+	claim *hubferry.Claim
+	place *hubferry.Place
+
+	// ctx ends when the claim is lost, or a clean stop took too long.
+	ctx context.Context //nolint:containedctx // it is the claim's life
+
+	from        *mark // where the next worker begins; nil: at the checkpoint, or Start
+	incarnation string
+	anew        bool // begin at the first retained event, whatever the checkpoint says
+
+	mu     sync.Mutex
+	status hubferry.PartitionStatus
+	worker *worker
+}
+
+func newPartition(ctx context.Context, t *task, c *hubferry.Claim) *partition {
+	return &partition{
+		task: t, claim: c, place: c.Place, ctx: ctx,
+		status: hubferry.PartitionStatus{Partition: c.Place.Partition, Read: -1, Checkpoint: -1, End: -1},
+	}
+}
+
+// run moves the partition until stop ends, the claim ends, or the source does. On the way
+// out it releases the claim, if it still is one.
+func (p *partition) run(stop context.Context) {
+	stop, cancel := endWith(stop, p.claim.Ending)
+	defer cancel()
+	for attempt := 0; ; {
+		began := time.Now()
+		err := p.once(stop)
+		if time.Since(began) > time.Minute {
+			attempt = 0
+		}
+		if p.ctx.Err() != nil || (err != nil && hubferry.KindOf(err) == hubferry.Lost) {
+			p.log.Info("partition lost", "partition", p.place.Partition)
+			return
+		}
+		if stop.Err() != nil || errors.Is(err, hubferry.ErrEnd) {
+			p.release(err)
+			return
+		}
+		if errors.Is(err, errRestart) {
+			p.from, p.anew = nil, true
+			continue
+		}
+		attempt++
+		d, again := p.Retry.delay(attempt, err)
+		if passes(err) && again {
+			p.setState(hubferry.Retrying, err)
+			p.log.Warn("partition starts again", "partition", p.place.Partition, "in", d, "error", err)
+			_ = sleep(stop, d) // the next round sees why
+			continue
+		}
+		p.setState(hubferry.Failed, err)
+		p.log.Error("partition stopped", "partition", p.place.Partition, "error", err)
+		select {
+		case <-p.gate.resumed():
+			attempt = 0
+		case <-stop.Done():
+		case <-p.ctx.Done():
+		}
+	}
+}
+
+// passes reports whether an error may be gone after a while.
+func passes(err error) bool {
+	switch hubferry.KindOf(err) {
+	case hubferry.Transient, hubferry.Throttled, hubferry.Aborted:
+		return true
+	default:
+		return false
+	}
+}
+
+// once runs one worker.
+func (p *partition) once(stop context.Context) error {
+	if stop.Err() != nil {
+		return nil
+	}
+	p.setState(hubferry.Starting, nil)
+	w, err := p.start(stop)
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	p.worker = w
+	p.mu.Unlock()
+	err = w.run(stop)
+	low, _, _, _ := w.tracker.pending()
+	p.from = &mark{position: low.position, states: low.states}
+	return err
+}
+
+// start makes a worker that begins where the partition stands: at what is confirmed, at the
+// checkpoint, or at the configured start, which is stored before the first read so that a
+// crash cannot skip what comes meanwhile.
+func (p *partition) start(ctx context.Context) (*worker, error) {
+	infos, err := p.Source.Partitions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var info *hubferry.PartitionInfo
+	for i := range infos {
+		if infos[i].Place.Index == p.place.Index {
+			info = &infos[i]
+		}
+	}
+	if info == nil {
+		return nil, &hubferry.Error{Kind: hubferry.NotFound, Op: "start", Place: p.place, Err: errors.New("the hub has no such partition any more")}
+	}
+	checkpoint := p.claim.Checkpoint
+	fresh := false
+	var states map[string][]byte
+	switch {
+	case p.from != nil:
+		states = p.from.states
+		if checkpoint != nil && states == nil {
+			states = checkpoint.States
+		}
+	case checkpoint != nil && !p.anew:
+		if checkpoint.Err != nil {
+			return nil, &hubferry.Error{Kind: hubferry.Fatal, Op: "read checkpoint of", Place: p.place, Err: checkpoint.Err,
+				Hint: "repair or remove this one checkpoint; without one the task begins at its start position"}
+		}
+		p.from, p.incarnation = &mark{position: checkpoint.Position, states: checkpoint.States}, checkpoint.Incarnation
+		states = checkpoint.States
+	default:
+		position, err := p.resolve(ctx)
+		if err != nil {
+			return nil, err
+		}
+		p.from, p.incarnation, fresh = &mark{position: position}, info.Place.Incarnation, true
+	}
+	if p.incarnation == "" {
+		p.incarnation = info.Place.Incarnation
+	}
+	w, err := p.newWorker(ctx, len(infos), info.Sparse, states)
+	if err != nil {
+		return nil, err
+	}
+	p.noteSaved(*p.from)
+	p.noteEnd(info.End)
+	if fresh {
+		if err := w.store(ctx, *p.from, true); err != nil {
+			return nil, fmt.Errorf("save the start position: %w", err)
+		}
+		p.anew = false
+	}
+	return w, nil
+}
+
+// resolve returns the position at which a partition without a checkpoint begins.
+func (p *partition) resolve(ctx context.Context) (hubferry.Position, error) {
+	start := p.Start
+	if s, ok := p.Starts[p.place.Partition]; ok {
+		start = s
+	}
+	if p.anew {
+		start = hubferry.Start{Kind: hubferry.StartEarliest}
+	}
+	return p.Source.Resolve(ctx, p.place, start)
+}
+
+// newWorker makes the worker with its editors and its mapping.
+func (p *partition) newWorker(ctx context.Context, sources int, sparse bool, states map[string][]byte) (*worker, error) {
+	w := &worker{
+		partition: p, batches: make(chan *batch), full: make(chan struct{}, 1),
+		next: p.from.position, incarnation: p.incarnation, sparse: sparse,
+		tracker: newTracker(p.from.position, p.Window, p.budget),
+		// One partition's share of the budget, so that a thousand do not each read a lot.
+		readBytes: int(max(p.Budget/int64(4*max(sources, 1)), 16<<10)),
+		routes:    make([]chain, len(p.routesOf)),
+		mapping:   make([]layout, len(p.routesOf)),
+	}
+	var err error
+	if w.tasks, err = newChain(ctx, p.Editors, states); err != nil {
+		return nil, err
+	}
+	for i, r := range p.routesOf {
+		if w.routes[i], err = newChain(ctx, r.Editors, states); err != nil {
+			return nil, err
+		}
+		var changed bool
+		if w.mapping[i], changed = mappingOf(states, r, sources); changed {
+			p.log.Warn("partition counts have changed; keys stay where they were mapped to", "partition", p.place.Partition,
+				"route", r.Name, "sources", sources, "targets", len(r.layout.Places))
+		}
+	}
+	if p.deadRoute != nil {
+		w.dead = layout{Version: 1, Source: sources, Target: len(p.deadRoute.layout.Places)}
+	}
+	w.ctx, w.end = context.WithCancelCause(p.ctx)
+	return w, nil
+}
+
+// release gives the partition up, so that another instance can take it at once.
+func (p *partition) release(err error) {
+	ctx, cancel := context.WithTimeout(p.ctx, 10*time.Second)
+	defer cancel()
+	if err != nil && !errors.Is(err, hubferry.ErrEnd) {
+		p.log.Warn("partition did not stop cleanly, what was under way is repeated", "partition", p.place.Partition, "error", err)
+	}
+	if err := p.claim.Release(ctx); err != nil {
+		p.log.Warn("partition not released, others take it over when its ownership expires", "partition", p.place.Partition, "error", err)
+	}
+	p.setState(hubferry.Stopped, nil)
+}

@@ -1,0 +1,102 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"time"
+
+	"github.com/hubferry/hubferry"
+)
+
+// minSaveInterval is the least time between two checkpoints of one partition, so that a
+// busy one does not wear its store out (G-6). When half of the window waits for a
+// checkpoint it is ignored: a full window would stop the partition.
+const minSaveInterval = time.Second
+
+// save stores the low-water mark at its cadence until ctx ends.
+func (w *worker) save(ctx context.Context) {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	var last time.Time // of the last save
+	for attempt := 0; ; {
+		select {
+		case <-w.tracker.moved:
+		case <-timer.C:
+		case <-ctx.Done():
+			return
+		}
+		m, since, half, ok := w.tracker.pending()
+		if !ok {
+			continue
+		}
+		w.noteMoved()
+		at := since.Add(w.SaveInterval)
+		if m.events >= w.SaveEvents {
+			at = last.Add(minSaveInterval)
+		}
+		if half {
+			at = time.Time{}
+		}
+		if wait := time.Until(at); wait > 0 {
+			timer.Reset(wait)
+			continue
+		}
+		err := w.store(ctx, m, false)
+		last = time.Now()
+		switch {
+		case err == nil:
+			attempt = 0
+		case ctx.Err() != nil:
+			return
+		case hubferry.KindOf(err) == hubferry.Lost:
+			w.fail(err)
+			return
+		default:
+			// Work goes on as far as the window allows. Each attempt stores the newest mark.
+			attempt++
+			d, _ := Retry{Min: time.Second, Max: 30 * time.Second}.delay(attempt, err)
+			w.log.Warn("checkpoint not saved", "partition", w.place.Partition, "attempt", attempt, "error", err)
+			if sleep(ctx, d) != nil {
+				return
+			}
+			signal(w.tracker.moved)
+		}
+	}
+}
+
+// saveLast stores the final mark of a worker that ends while it still holds its claim.
+func (w *worker) saveLast() error {
+	m, _, _, ok := w.tracker.pending()
+	clean := w.tracker.clean()
+	if !ok && !clean {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(w.partition.ctx, 10*time.Second)
+	defer cancel()
+	return w.store(ctx, m, clean)
+}
+
+// store saves a mark as the partition's checkpoint.
+func (w *worker) store(ctx context.Context, m mark, clean bool) error {
+	states := w.mappingStates()
+	maps.Copy(states, m.states)
+	err := w.claim.Save(ctx, &hubferry.Checkpoint{
+		Position: m.position, Incarnation: w.incarnation, Time: time.Now(), Clean: clean, States: states,
+	})
+	if err != nil {
+		return err
+	}
+	w.tracker.stored(m)
+	w.noteSaved(m)
+	return nil
+}
+
+// mappingStates returns the notes that keep the mapping of keys what it is (G-4).
+func (w *worker) mappingStates() map[string][]byte {
+	states := map[string][]byte{}
+	for i, r := range w.routesOf {
+		states[stateKey(r.Name)], _ = json.Marshal(w.mapping[i]) //nolint:errchkjson // three integers
+	}
+	return states
+}

@@ -1,0 +1,162 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/hubferry/hubferry"
+)
+
+// task runs one replication task: it opens the targets and runs a partition for every
+// claim that the coordinator deals out.
+type task struct {
+	Task
+	log    *slog.Logger
+	budget *budget
+	gate   *gate
+
+	routesOf  []*route
+	deadRoute *route
+
+	lanes     context.Context //nolint:containedctx // the life of the lanes, which start when first needed
+	laneGroup sync.WaitGroup
+
+	mu     sync.Mutex
+	status hubferry.TaskStatus
+	sick   map[*lane]error // lanes whose last attempt failed
+	parts  map[*partition]struct{}
+}
+
+func newTask(def Task, log *slog.Logger) *task {
+	t := &task{
+		Task: def, log: log, budget: newBudget(def.Budget), gate: newGate(),
+		sick: map[*lane]error{}, parts: map[*partition]struct{}{},
+	}
+	t.status = hubferry.TaskStatus{Task: def.Name, Source: def.SourceName, Since: time.Now()}
+	t.status.Counts.Dropped = map[string]int64{}
+	for i := range def.Routes {
+		t.status.Targets = append(t.status.Targets, def.Routes[i].Address)
+	}
+	return t
+}
+
+// run moves the task until stop ends, and cleans up; hard cuts the cleaning up short.
+func (t *task) run(stop, hard context.Context) error {
+	lanes, stopLanes := context.WithCancel(hard)
+	defer stopLanes()
+	t.lanes = lanes
+	defer t.close(hard, stopLanes)
+	if err := t.open(stop); err != nil {
+		return nil //nolint:nilerr // stop came before the task could begin; the state tells why
+	}
+	coordinator, err := persist(stop, t, "coordinate", t.Coordinate)
+	if err != nil {
+		return nil //nolint:nilerr // as above
+	}
+	var running sync.WaitGroup
+	for {
+		claim, err := persist(stop, t, "claim partitions", coordinator.Next)
+		if err != nil {
+			break
+		}
+		t.setState(hubferry.Running, nil)
+		running.Go(func() { t.move(stop, hard, claim) })
+	}
+	running.Wait()
+	t.setState(hubferry.Stopped, nil)
+	ctx, cancel := context.WithTimeout(hard, 10*time.Second)
+	defer cancel()
+	if err := coordinator.Close(ctx); err != nil {
+		return fmt.Errorf("close the coordinator: %w", err)
+	}
+	if hard.Err() != nil {
+		return errors.New("stopping took too long; what was under way is repeated at the next start")
+	}
+	return nil
+}
+
+// move runs one claimed partition.
+func (t *task) move(stop, hard context.Context, claim *hubferry.Claim) {
+	ctx, cancel := endWith(hard, claim.Lost)
+	defer cancel()
+	p := newPartition(ctx, t, claim)
+	t.mu.Lock()
+	t.parts[p] = struct{}{}
+	t.mu.Unlock()
+	t.log.Info("partition claimed", "partition", claim.Place.Partition)
+	p.run(stop)
+	t.mu.Lock()
+	delete(t.parts, p)
+	t.mu.Unlock()
+}
+
+// open opens the targets.
+func (t *task) open(stop context.Context) error {
+	for i := range t.Routes {
+		r, err := persist(stop, t, "open", func(ctx context.Context) (*route, error) {
+			return openRoute(ctx, t.Routes[i], t.Trail)
+		})
+		if err != nil {
+			return err
+		}
+		t.routesOf = append(t.routesOf, r)
+	}
+	if t.DeadLetters != nil && t.OnError == OnErrorDeadLetter {
+		dead := *t.DeadLetters
+		dead.Name = "dead-letters"
+		r, err := persist(stop, t, "open", func(ctx context.Context) (*route, error) {
+			return openRoute(ctx, dead, t.Trail)
+		})
+		t.deadRoute = r
+		return err
+	}
+	return nil
+}
+
+// close ends the lanes and closes the writers.
+func (t *task) close(hard context.Context, stopLanes context.CancelFunc) {
+	stopLanes()
+	t.laneGroup.Wait()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(hard), 10*time.Second)
+	defer cancel()
+	for _, r := range append(t.routesOf, t.deadRoute) {
+		if r == nil {
+			continue
+		}
+		if err := r.writer.Close(ctx); err != nil {
+			t.log.Warn("target not closed", "target", r.Address, "error", err)
+		}
+	}
+}
+
+// persist repeats f until it succeeds or ctx ends. What needs a person waits for a resume.
+func persist[T any](ctx context.Context, t *task, op string, f func(context.Context) (T, error)) (T, error) {
+	for attempt := 1; ; attempt++ {
+		v, err := f(ctx)
+		if err == nil || ctx.Err() != nil {
+			if err == nil && attempt > 1 {
+				t.setState(hubferry.Starting, nil)
+			}
+			return v, errors.Join(err, ctx.Err())
+		}
+		err = fmt.Errorf("%s: %w", op, err)
+		if d, again := t.Retry.delay(attempt, err); passes(err) && again {
+			t.count(func(c *hubferry.Counts) { c.Retries++ })
+			t.setState(hubferry.Retrying, err)
+			t.log.Warn("retrying", "in", d.Round(time.Millisecond), "error", err)
+			_ = sleep(ctx, d) // the next round sees why
+			continue
+		}
+		t.setState(hubferry.Failed, err)
+		t.log.Error("task stopped", "error", err)
+		select {
+		case <-t.gate.resumed():
+			attempt = 0
+		case <-ctx.Done():
+		}
+	}
+}

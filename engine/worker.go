@@ -1,0 +1,145 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hubferry/hubferry"
+)
+
+// worker moves one source partition from one position on, until it is stopped, loses its
+// claim or fails. It is used once: after a failure a new one begins at the low-water mark.
+type worker struct {
+	*partition
+	tracker *tracker
+	tasks   chain    // the task's editors
+	routes  []chain  // those of each route, by its index
+	mapping []layout // how keys map to target partitions, by the route's index
+	dead    layout   // the same for the dead letters
+
+	// ctx ends when the worker is over: it has failed, its claim is lost, or a clean stop
+	// took too long. Nothing of a worker that is over is written any more.
+	ctx    context.Context //nolint:containedctx // it is the worker's life, watched by lanes
+	end    context.CancelCauseFunc
+	isOver atomic.Bool
+
+	batches chan *batch
+	full    chan struct{} // signals that the window is full: flush what editors hold
+
+	// Only fetch uses these.
+	next        hubferry.Position
+	incarnation string
+	sparse      bool
+	recreated   bool
+	skipTo      *hubferry.Position
+	readBytes   int
+}
+
+// over reports whether the worker's events must not be written any more (INV-9).
+func (w *worker) over() bool { return w.isOver.Load() }
+
+// fail ends the worker. The first cause is the one that counts.
+func (w *worker) fail(cause error) {
+	w.isOver.Store(true)
+	w.end(cause)
+}
+
+// run moves events until stop ends; then it finishes what is under way and saves the last
+// checkpoint. It returns nil after a clean stop, otherwise what made the worker end.
+func (w *worker) run(stop context.Context) error {
+	defer w.tracker.close()
+	defer w.fail(errStopped)
+	defer context.AfterFunc(w.ctx, func() { w.isOver.Store(true) })()
+
+	reading, stopReading := context.WithCancel(stop)
+	defer stopReading()
+	defer context.AfterFunc(w.ctx, stopReading)()
+	var fetchErr error
+	var fetching sync.WaitGroup
+	fetching.Go(func() {
+		fetchErr = w.fetch(reading)
+		close(w.batches)
+	})
+	saving, stopSaving := context.WithCancel(w.ctx)
+	var saves sync.WaitGroup
+	saves.Go(func() { w.save(saving) })
+
+	err := w.loop()
+	if err == nil {
+		err = w.drain()
+	}
+	stopReading()
+	stopSaving()
+	fetching.Wait()
+	saves.Wait()
+	if err == nil {
+		err = fetchErr
+	}
+	if kind := hubferry.KindOf(err); err != nil && kind == hubferry.Lost {
+		return err // INV-9: nothing may be saved
+	}
+	return errors.Join(err, w.saveLast())
+}
+
+// loop is an event's journey: read, edit, route, write. What it hands to the lanes is
+// settled by them; what is settled is saved by save.
+func (w *worker) loop() error {
+	for {
+		select {
+		case b, ok := <-w.batches: // fetch.go
+			if !ok {
+				return w.flush(true)
+			}
+			outputs, err := w.edit(b) // edit.go
+			if err != nil {
+				return err
+			}
+			if err := w.send(outputs); err != nil { // route.go, then lane.go
+				return err
+			}
+			b.settle(1) // tracker.go, then save.go
+		case <-w.full:
+			if err := w.flush(true); err != nil {
+				return err
+			}
+		case <-w.due():
+			if err := w.flush(false); err != nil {
+				return err
+			}
+		case <-w.ctx.Done():
+			return context.Cause(w.ctx)
+		}
+	}
+}
+
+// drain waits until everything that was read is settled.
+func (w *worker) drain() error {
+	for !w.tracker.clean() {
+		select {
+		case <-w.tracker.moved:
+		case <-w.ctx.Done():
+			return context.Cause(w.ctx)
+		}
+	}
+	return nil
+}
+
+// due fires when an editor wants to flush what it holds.
+func (w *worker) due() <-chan time.Time {
+	at := w.tasks.due()
+	for i := range w.routes {
+		if d := w.routes[i].due(); at.IsZero() || (!d.IsZero() && d.Before(at)) {
+			at = d
+		}
+	}
+	if at.IsZero() {
+		return nil
+	}
+	return time.After(time.Until(at))
+}
+
+// errStopped is the cause of a worker that ended without a failure.
+var errStopped = errors.New("stopped")
