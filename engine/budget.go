@@ -19,8 +19,8 @@ func newBudget(limit int64) *budget {
 	return &budget{limit: limit, freed: make(chan struct{})}
 }
 
-// acquire waits until n bytes are free, and takes them.
-func (b *budget) acquire(ctx context.Context, n int64) error {
+// acquire waits until n bytes are free, and takes them. Full is called while they are not.
+func (b *budget) acquire(ctx context.Context, n int64, full func()) error {
 	for {
 		b.mu.Lock()
 		if b.used == 0 || b.used+n <= b.limit {
@@ -30,6 +30,7 @@ func (b *budget) acquire(ctx context.Context, n int64) error {
 		}
 		freed := b.freed
 		b.mu.Unlock()
+		full()
 		select {
 		case <-freed:
 		case <-ctx.Done():

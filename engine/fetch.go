@@ -73,7 +73,7 @@ func (w *worker) session(ctx context.Context) error {
 	defer func() { _ = reader.Close(context.WithoutCancel(ctx)) }() // nothing depends on it
 	in := hubferry.Batch{Next: w.next}
 	for {
-		room, err := w.tracker.waitRoom(ctx, func() { signal(w.full) })
+		room, err := w.tracker.waitRoom(ctx, w.pressed)
 		if err != nil {
 			return err
 		}
@@ -102,7 +102,7 @@ func (w *worker) take(in *hubferry.Batch) error {
 	for i := range in.Events {
 		bytes += int64(in.Events[i].Size())
 	}
-	if err := w.budget.acquire(w.ctx, bytes); err != nil {
+	if err := w.budget.acquire(w.ctx, bytes, w.pressed); err != nil {
 		return err
 	}
 	b := w.tracker.add(slices.Clone(in.Events), in.Next, bytes)
@@ -119,16 +119,23 @@ func (w *worker) take(in *hubferry.Batch) error {
 // identify checks that the hub is still the one that the position belongs to (G-1), and
 // returns what the source says of the partition.
 func (w *worker) identify(ctx context.Context) (*hubferry.PartitionInfo, error) {
-	infos, err := w.Source.Partitions(ctx)
+	info, err := w.describe(ctx)
 	if err != nil {
 		return nil, err
 	}
-	i := slices.IndexFunc(infos, func(p hubferry.PartitionInfo) bool { return p.Place.Index == w.place.Index })
-	if i < 0 {
-		return nil, w.gapError(w.next.Sequence+1, w.next.Sequence, "the hub has no such partition any more")
+	// An answer may be a moment old, and what we have read younger: a position beyond the
+	// end is only believed when it stays so.
+	for range 3 {
+		if w.next.Sequence <= info.End.Sequence {
+			break
+		}
+		if err := sleep(ctx, time.Second); err != nil {
+			return nil, err
+		}
+		if info, err = w.describe(ctx); err != nil {
+			return nil, err
+		}
 	}
-	info := &infos[i]
-	w.noteEnd(info.End)
 	if was, is := w.incarnation, info.Place.Incarnation; was != "" && is != "" && was != is {
 		w.recreated = true
 		return nil, w.gapError(w.next.Sequence+1, w.next.Sequence, "the hub was deleted and created again")
@@ -141,6 +148,24 @@ func (w *worker) identify(ctx context.Context) (*hubferry.PartitionInfo, error) 
 	}
 	return info, nil
 }
+
+// describe asks the source about the partition.
+func (w *worker) describe(ctx context.Context) (*hubferry.PartitionInfo, error) {
+	infos, err := w.Source.Partitions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	i := slices.IndexFunc(infos, func(p hubferry.PartitionInfo) bool { return p.Place.Index == w.place.Index })
+	if i < 0 {
+		w.recreated = true
+		return nil, w.gapError(w.next.Sequence+1, w.next.Sequence, "the hub has no such partition any more")
+	}
+	w.noteEnd(infos[i].End)
+	return &infos[i], nil
+}
+
+// pressed asks the loop to flush what editors hold, because it keeps others from moving.
+func (w *worker) pressed() { signal(w.full) }
 
 // contiguous compares what was read with what should come next (G-2). Fresh is what the
 // source said when the reader was opened, nil after the first read.

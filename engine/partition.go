@@ -22,6 +22,7 @@ type partition struct {
 
 	from        *mark // where the next worker begins; nil: at the checkpoint, or Start
 	incarnation string
+	mapping     []layout
 	anew        bool // begin at the first retained event, whatever the checkpoint says
 
 	mu     sync.Mutex
@@ -41,13 +42,14 @@ func newPartition(ctx context.Context, t *task, c *hubferry.Claim) *partition {
 func (p *partition) run(stop context.Context) {
 	stop, cancel := endWith(stop, p.claim.Ending)
 	defer cancel()
+	defer p.setState(hubferry.Stopped, nil)
 	for attempt := 0; ; {
 		began := time.Now()
 		err := p.once(stop)
 		if time.Since(began) > time.Minute {
 			attempt = 0
 		}
-		if p.ctx.Err() != nil || (err != nil && hubferry.KindOf(err) == hubferry.Lost) {
+		if isClosed(p.claim.Lost) || (err != nil && hubferry.KindOf(err) == hubferry.Lost) {
 			p.log.Info("partition lost", "partition", p.place.Partition)
 			return
 		}
@@ -90,7 +92,7 @@ func passes(err error) bool {
 
 // once runs one worker.
 func (p *partition) once(stop context.Context) error {
-	if stop.Err() != nil {
+	if stop.Err() != nil || p.ctx.Err() != nil {
 		return nil
 	}
 	p.setState(hubferry.Starting, nil)
@@ -130,9 +132,6 @@ func (p *partition) start(ctx context.Context) (*worker, error) {
 	switch {
 	case p.from != nil:
 		states = p.from.states
-		if checkpoint != nil && states == nil {
-			states = checkpoint.States
-		}
 	case checkpoint != nil && !p.anew:
 		if checkpoint.Err != nil {
 			return nil, &hubferry.Error{Kind: hubferry.Fatal, Op: "read checkpoint of", Place: p.place, Err: checkpoint.Err,
@@ -182,7 +181,7 @@ func (p *partition) newWorker(ctx context.Context, sources int, sparse bool, sta
 	w := &worker{
 		partition: p, batches: make(chan *batch), full: make(chan struct{}, 1),
 		next: p.from.position, incarnation: p.incarnation, sparse: sparse,
-		tracker: newTracker(p.from.position, p.Window, p.budget),
+		tracker: newTracker(*p.from, p.Window, p.budget),
 		// One partition's share of the budget, so that a thousand do not each read a lot.
 		readBytes: int(max(p.Budget/int64(4*max(sources, 1)), 16<<10)),
 		routes:    make([]chain, len(p.routesOf)),
@@ -196,12 +195,19 @@ func (p *partition) newWorker(ctx context.Context, sources int, sparse bool, sta
 		if w.routes[i], err = newChain(ctx, r.Editors, states); err != nil {
 			return nil, err
 		}
+		if p.mapping != nil {
+			continue
+		}
 		var changed bool
 		if w.mapping[i], changed = mappingOf(states, r, sources); changed {
 			p.log.Warn("partition counts have changed; keys stay where they were mapped to", "partition", p.place.Partition,
 				"route", r.Name, "sources", sources, "targets", len(r.layout.Places))
 		}
 	}
+	if p.mapping == nil {
+		p.mapping = w.mapping
+	}
+	w.mapping = p.mapping
 	if p.deadRoute != nil {
 		w.dead = layout{Version: 1, Source: sources, Target: len(p.deadRoute.layout.Places)}
 	}
@@ -219,5 +225,4 @@ func (p *partition) release(err error) {
 	if err := p.claim.Release(ctx); err != nil {
 		p.log.Warn("partition not released, others take it over when its ownership expires", "partition", p.place.Partition, "error", err)
 	}
-	p.setState(hubferry.Stopped, nil)
 }

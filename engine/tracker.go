@@ -27,8 +27,9 @@ type tracker struct {
 	held     int64     // bytes taken from the budget
 	closed   bool
 
-	moved chan struct{} // signals that low moved; capacity 1
-	room  chan struct{} // signals that the window has room; capacity 1
+	moved   chan struct{} // signals that low moved; capacity 1, as the others
+	emptied chan struct{} // signals that nothing is in flight
+	room    chan struct{} // signals that the window has room
 }
 
 // mark is a position that can become a checkpoint.
@@ -51,11 +52,11 @@ type batch struct {
 	dead sync.Map // sequence numbers already dead-lettered: an input is so once
 }
 
-func newTracker(from hubferry.Position, window int, b *budget) *tracker {
-	start := mark{position: from}
+func newTracker(from mark, window int, b *budget) *tracker {
+	from.events = 0
 	return &tracker{
-		budget: b, window: window, low: start, saved: start,
-		moved: make(chan struct{}, 1), room: make(chan struct{}, 1),
+		budget: b, window: window, low: from, saved: from,
+		moved: make(chan struct{}, 1), emptied: make(chan struct{}, 1), room: make(chan struct{}, 1),
 	}
 }
 
@@ -103,10 +104,14 @@ func (t *tracker) advance() {
 		freed = 0 // close gave it back already
 	}
 	t.held -= freed
+	empty := len(t.queue) == 0
 	t.mu.Unlock()
 	t.budget.release(freed)
 	if n > 0 {
 		signal(t.moved)
+	}
+	if empty {
+		signal(t.emptied)
 	}
 }
 

@@ -61,6 +61,9 @@ func (w *worker) run(stop context.Context) error {
 	var fetching sync.WaitGroup
 	fetching.Go(func() {
 		fetchErr = w.fetch(reading)
+		if fetchErr != nil && hubferry.KindOf(fetchErr) == hubferry.Lost {
+			w.fail(fetchErr) // INV-9: what is queued must not be written any more
+		}
 		close(w.batches)
 	})
 	saving, stopSaving := context.WithCancel(w.ctx)
@@ -119,7 +122,7 @@ func (w *worker) loop() error {
 func (w *worker) drain() error {
 	for !w.tracker.clean() {
 		select {
-		case <-w.tracker.moved:
+		case <-w.tracker.emptied:
 		case <-w.ctx.Done():
 			return context.Cause(w.ctx)
 		}
