@@ -103,6 +103,11 @@ func AppendString(dst []byte, v string) []byte {
 	return append(appendLen(dst, CodeString8, CodeString32, len(v)), v...)
 }
 
+// AppendText appends a string that is held as bytes.
+func AppendText(dst, v []byte) []byte {
+	return append(appendLen(dst, CodeString8, CodeString32, len(v)), v...)
+}
+
 // AppendSymbol appends a symbol.
 func AppendSymbol(dst []byte, v Symbol) []byte {
 	return append(appendLen(dst, CodeSymbol8, CodeSymbol32, len(v)), v...)
@@ -160,6 +165,15 @@ func BeginMap(dst []byte, pairs int) (out []byte, mark int) {
 
 // EndMap completes what BeginMap began.
 func EndMap(dst []byte, mark int) []byte { return endCompound(dst, mark) }
+
+// BeginList appends the start of a list of n items. Append the items, then call
+// EndList with the returned mark.
+func BeginList(dst []byte, n int) (out []byte, mark int) {
+	return beginCompound(dst, CodeList32, n)
+}
+
+// EndList completes what BeginList began.
+func EndList(dst []byte, mark int) []byte { return endCompound(dst, mark) }
 
 func appendLen(dst []byte, short, long Code, n int) []byte {
 	if n <= math.MaxUint8 {
