@@ -1,0 +1,95 @@
+package amqpevent
+
+import (
+	"fmt"
+
+	"github.com/hubferry/hubferry"
+	"github.com/hubferry/hubferry/internal/amqp"
+)
+
+// Decode implements hubferry.Form. The body points into the message.
+func (f *Form) Decode(c *hubferry.Content) error {
+	if f.err != nil {
+		return f.err
+	}
+	s := &f.sections
+	var err error
+	if c.Message, err = readFields(nil, s.Properties.Of(f.msg), propertyNames[:]); err != nil {
+		return fmt.Errorf("decode event: properties: %w", err)
+	}
+	if c.Message, err = readFields(c.Message, s.Header.Of(f.msg), headerNames[:]); err != nil {
+		return fmt.Errorf("decode event: header: %w", err)
+	}
+	if c.Properties, err = readMap(s.ApplicationProperties.Of(f.msg), nil); err != nil {
+		return fmt.Errorf("decode event: application properties: %w", err)
+	}
+	own := func(key amqp.Raw) bool { return !serviceOwned(text(key), f.key) }
+	if c.Annotations, err = readMap(s.MessageAnnotations.Of(f.msg), own); err != nil {
+		return fmt.Errorf("decode event: annotations: %w", err)
+	}
+	if c.Footer, err = readMap(s.Footer.Of(f.msg), nil); err != nil {
+		return fmt.Errorf("decode event: footer: %w", err)
+	}
+	c.Body, c.BodyKind = f.body()
+	return nil
+}
+
+// body returns what the body sections hold.
+func (f *Form) body() ([]byte, hubferry.BodyKind) {
+	all := f.sections.Body.Of(f.msg)
+	if len(all) == 0 {
+		return nil, hubferry.BodyNull
+	}
+	d := amqp.NewDecoder(all)
+	d.Descriptor()
+	switch {
+	case f.sections.BodyCode == amqp.CodeData && f.sections.BodyCount == 1:
+		return d.Binary(), hubferry.BodyData
+	case f.sections.BodyCode == amqp.CodeValue && d.Peek() == amqp.CodeNull:
+		return nil, hubferry.BodyNull
+	}
+	return all, hubferry.BodyAMQP
+}
+
+// readMap reads a map section. It returns nil if there is nothing to keep.
+func readMap(section []byte, keep func(key amqp.Raw) bool) (hubferry.Properties, error) {
+	items, n, err := amqp.MapSection(section)
+	if err != nil || n == 0 {
+		return nil, err
+	}
+	var out hubferry.Properties
+	for range n {
+		key := items.Raw()
+		if keep != nil && !keep(key) {
+			items.Skip()
+			continue
+		}
+		v, err := readValue(&items)
+		if err != nil {
+			return nil, err
+		}
+		if out == nil {
+			out = make(hubferry.Properties, 0, n)
+		}
+		out = append(out, hubferry.Property{Name: annotationName(key), Value: v})
+	}
+	return out, items.Err()
+}
+
+// readFields appends the fields of a list section that are present, by their names.
+func readFields(out hubferry.Properties, section []byte, names []string) (hubferry.Properties, error) {
+	items, n, err := amqp.ListSection(section)
+	if err != nil {
+		return nil, err
+	}
+	for i := range min(n, len(names)) {
+		v, err := readValue(&items)
+		if err != nil {
+			return nil, err
+		}
+		if v.Kind() != hubferry.KindNull {
+			out = append(out, hubferry.Property{Name: names[i], Value: v})
+		}
+	}
+	return out, items.Err()
+}

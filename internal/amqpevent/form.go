@@ -1,0 +1,203 @@
+package amqpevent
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/hubferry/hubferry"
+	"github.com/hubferry/hubferry/internal/amqp"
+)
+
+var _ hubferry.Form = (*Form)(nil)
+
+// Form is a received message in its encoding. It is immutable and may be used by
+// several goroutines.
+type Form struct {
+	msg      []byte
+	sections amqp.Sections
+	key      hubferry.Key
+	hops     bool  // a property that begins with "repl-" is there
+	err      error // why the message cannot be decoded
+}
+
+// Facts is what the service says of an event, in its annotations.
+type Facts struct {
+	Key      hubferry.Key // its bytes point into the message
+	Sequence int64        // meaningful if Known
+	Offset   string
+	Time     time.Time
+	Known    bool // the message has a sequence number
+}
+
+// Parse makes a Form of an encoded message, which it keeps. A message that is not
+// well formed gives a Form whose Decode returns the reason, and as many Facts as could
+// be read.
+func Parse(msg []byte) (*Form, Facts) {
+	f := &Form{msg: msg}
+	f.sections, f.err = amqp.Scan(msg)
+	switch {
+	case f.err != nil:
+		f.err = fmt.Errorf("decode event: %w", f.err)
+		return f, factsOf(findAnnotations(msg))
+	case !f.sections.Canonical:
+		// Some clients take the short form of a descriptor for granted.
+		f.msg = amqp.Canonicalize(make([]byte, 0, len(msg)), msg)
+		f.sections, f.err = amqp.Scan(f.msg)
+	}
+	facts := factsOf(f.sections.MessageAnnotations.Of(f.msg))
+	f.key = facts.Key
+	f.hops = hasHops(f.sections.ApplicationProperties.Of(f.msg))
+	return f, facts
+}
+
+// findAnnotations looks for the message annotations of a message that Scan refused:
+// they may be well formed although something behind them is not.
+func findAnnotations(msg []byte) []byte {
+	d := amqp.NewDecoder(msg)
+	for d.Len() > 0 {
+		start := len(msg) - d.Len()
+		code := d.Descriptor()
+		probe := d
+		d.Skip()
+		if d.Err() != nil {
+			return nil
+		}
+		if code == amqp.CodeMessageAnnotations {
+			if probe.Check(); probe.Err() != nil {
+				return nil
+			}
+			return msg[start : len(msg)-d.Len()]
+		}
+	}
+	return nil
+}
+
+// factsOf reads the service's annotations.
+func factsOf(section []byte) Facts {
+	var facts Facts
+	var kafka hubferry.Key
+	items, n, err := amqp.MapSection(section)
+	if err != nil {
+		return facts
+	}
+	for range n {
+		key, value := items.Raw(), items.Raw()
+		switch string(text(key)) {
+		case annSequence:
+			d := amqp.NewDecoder(value)
+			facts.Sequence = d.Int()
+			facts.Known = d.Err() == nil
+		case annOffset:
+			facts.Offset = offsetOf(value)
+		case annTime:
+			d := amqp.NewDecoder(value)
+			if ms := d.Int(); d.Err() == nil {
+				facts.Time = time.UnixMilli(ms).UTC()
+			}
+		case annKey:
+			// A key that is no string is none, as for the service.
+			if b := text(value); b != nil {
+				facts.Key = hubferry.Key{Bytes: b, Kind: hubferry.TextKey}
+			}
+		case annKafkaKey:
+			d := amqp.NewDecoder(value)
+			if b := d.Binary(); d.Err() == nil {
+				kafka = hubferry.Key{Bytes: b, Kind: hubferry.ByteKey}
+			}
+		}
+	}
+	if kafka.Kind == hubferry.ByteKey && (facts.Key.Kind == hubferry.NoKey || string(facts.Key.Bytes) == string(kafka.Bytes)) {
+		facts.Key = kafka
+	}
+	return facts
+}
+
+// text returns the bytes of a string or symbol, and nil for anything else.
+func text(raw amqp.Raw) []byte {
+	d := amqp.NewDecoder(raw)
+	b := d.Text()
+	if d.Err() != nil {
+		return nil
+	}
+	return b
+}
+
+// offsetOf takes an offset of any type that servers were seen to write.
+func offsetOf(raw amqp.Raw) string {
+	if b := text(raw); b != nil {
+		return string(b)
+	}
+	d := amqp.NewDecoder(raw)
+	if n := d.Int(); d.Err() == nil {
+		return strconv.FormatInt(n, 10)
+	}
+	return ""
+}
+
+// hasHops reports whether application properties may hold provenance, so that the
+// usual event without it is not searched for each of its names.
+func hasHops(section []byte) bool {
+	items, n, err := amqp.MapSection(section)
+	if err != nil {
+		return false
+	}
+	for range n {
+		name := items.Text()
+		if len(name) >= 5 && string(name[:5]) == "repl-" {
+			return true
+		}
+		items.Skip()
+	}
+	return false
+}
+
+// Size implements hubferry.Form.
+func (f *Form) Size() int { return len(f.msg) }
+
+// Message returns the encoded message, which nobody may change.
+func (f *Form) Message() []byte { return f.msg }
+
+// End returns what the delivery annotations of a receiver with runtime metrics say of
+// the end of the partition at the moment of sending.
+func (f *Form) End() (last hubferry.Position, ok bool) {
+	items, n, err := amqp.MapSection(f.sections.DeliveryAnnotations.Of(f.msg))
+	if err != nil || f.err != nil {
+		return last, false
+	}
+	for range n {
+		key, value := items.Raw(), items.Raw()
+		switch string(text(key)) {
+		case metricSequence:
+			d := amqp.NewDecoder(value)
+			last.Sequence = d.Int()
+			ok = d.Err() == nil
+		case metricOffset:
+			last.Offset = offsetOf(value)
+		}
+	}
+	return last, ok
+}
+
+// Property implements hubferry.Form.
+func (f *Form) Property(name string) (hubferry.Value, bool) {
+	if f.err != nil || !f.hops && len(name) >= 5 && name[:5] == "repl-" {
+		return hubferry.Value{}, false
+	}
+	items, n, err := amqp.MapSection(f.sections.ApplicationProperties.Of(f.msg))
+	if err != nil {
+		return hubferry.Value{}, false
+	}
+	var found amqp.Raw
+	for range n {
+		key, value := items.Text(), items.Raw()
+		if string(key) == name {
+			found = value
+		}
+	}
+	if found == nil || items.Err() != nil {
+		return hubferry.Value{}, false
+	}
+	v, err := valueOf(found)
+	return v, err == nil
+}
