@@ -50,6 +50,8 @@ type Batch struct {
 	// Next is where the following Read continues. Equal to the sequence
 	// number that the next append will get when the reader has caught up.
 	Next int64
+
+	place place
 }
 
 // Span says where a batch was stored.
