@@ -1,0 +1,243 @@
+package checkpoint
+
+import (
+	"context"
+	"hash/fnv"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/hubferry/hubferry"
+)
+
+// Balancer shares the partitions of a group among the instances of a task. It is a
+// hubferry.Coordinator.
+type Balancer struct {
+	o        Options
+	presence hubferry.ID // the group of presence records
+	patience time.Duration
+
+	begin   sync.Once
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+	closed  chan struct{}
+	wake    chan struct{} // for Next: the queue or the fault has changed
+	hurry   chan struct{} // for the rounds: do not wait for the next tick
+
+	// mu guards what follows. It is never held across anything that waits.
+	mu      sync.Mutex
+	over    bool
+	rnd     *rand.Rand
+	held    map[string]*claim    // by partition, until they are released
+	queue   []*claim             // for Next
+	orphans map[string]time.Time // partitions whose record may have our name without a claim, and until when to look
+	resting map[string]rest      // partitions that we lost or gave back, not to be taken at once
+	slot    *slot                // our presence record, if we have one
+	fault   error                // of the last round, for Next
+	refused error                // why we cannot work at all
+}
+
+// slot is a presence record that is ours.
+type slot struct {
+	record hubferry.Ownership
+	unsure bool // a renewal of unknown outcome has been tried
+}
+
+// rest is a pause before a partition is taken again.
+type rest struct {
+	until time.Time
+	next  time.Duration
+}
+
+var _ hubferry.Coordinator = (*Balancer)(nil)
+
+// NewBalancer returns a balancer. Nothing happens before the first call of Next. Source
+// and store stay the caller's: Close does not close them.
+func NewBalancer(o Options) (*Balancer, error) {
+	if err := o.complete(); err != nil {
+		return nil, err
+	}
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(o.Group.String() + "\x00" + o.Owner))
+	return &Balancer{
+		o:        o,
+		presence: PresenceGroup(o.Group),
+		patience: (o.Expiry - o.Margin) / 3,
+		closed:   make(chan struct{}),
+		wake:     make(chan struct{}, 1),
+		hurry:    make(chan struct{}, 1),
+		// Seeded by the owner: instances differ, and a simulation repeats.
+		rnd:     rand.New(rand.NewPCG(h.Sum64(), 1)), //nolint:gosec // jitter needs no secrecy
+		held:    map[string]*claim{},
+		orphans: map[string]time.Time{},
+		resting: map[string]rest{},
+	}, nil
+}
+
+// Next implements hubferry.Coordinator. Every claim that it returns must be released in
+// the end, a lost one too: until then, or until the claim's record has expired for
+// everybody, this instance does not take that partition again.
+//
+// The Claim's Checkpoint has an Err if the stored record cannot be read: report it for
+// that partition and release or keep the claim, but do not read as if there were none.
+//
+// Next returns an error when the balancer cannot work and holds nothing: the store or
+// the source is away (call again after a pause, the balancer goes on trying), or the
+// group belongs to somebody else (of kind Fatal, for good).
+func (b *Balancer) Next(ctx context.Context) (*hubferry.Claim, error) {
+	b.begin.Do(func() { b.start(ctx) })
+	for {
+		c, err := b.take()
+		if err != nil {
+			return nil, err
+		}
+		if c != nil {
+			return c, nil
+		}
+		select {
+		case <-b.wake:
+		case <-b.closed:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// take returns the next claim of the queue that is still good, or why there will be none.
+func (b *Balancer) take() (*hubferry.Claim, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.over {
+		return nil, hubferry.ErrClosed
+	}
+	for len(b.queue) > 0 {
+		c := b.queue[0]
+		b.queue = b.queue[1:]
+		if c.gone {
+			continue
+		}
+		c.given = true
+		return &hubferry.Claim{Place: c.place, Checkpoint: c.checkpoint, Ending: c.ending, Lost: c.lost, Holder: c}, nil
+	}
+	if b.refused != nil {
+		return nil, b.refused
+	}
+	err := b.fault
+	b.fault = nil
+	if len(b.held) > 0 {
+		return nil, nil //nolint:nilnil // nothing yet, and nothing wrong
+	}
+	return nil, err
+}
+
+// start starts the two loops. They live until Close, not until ctx ends.
+func (b *Balancer) start(ctx context.Context) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.over {
+		return
+	}
+	ctx, b.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	b.running.Go(func() { b.renewals(ctx) })
+	b.running.Go(func() { newRounds(b).run(ctx) })
+}
+
+// Close implements hubferry.Coordinator. Claims that Next has returned and that are not
+// released are lost; those that it has not returned yet are given back.
+func (b *Balancer) Close(ctx context.Context) error {
+	b.mu.Lock()
+	if b.over {
+		b.mu.Unlock()
+		return nil
+	}
+	b.over = true
+	cancel := b.cancel
+	close(b.closed)
+	b.mu.Unlock()
+	if cancel != nil {
+		cancel()
+	}
+	done := make(chan struct{})
+	go func() {
+		b.running.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		b.loseAll()
+		return ctx.Err()
+	}
+	return b.leave(ctx)
+}
+
+// loseAll ends all claims.
+func (b *Balancer) loseAll() []*claim {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var unused []*claim
+	for _, c := range b.held {
+		if !c.given {
+			unused = append(unused, c)
+		}
+		c.lose("the balancer was closed")
+	}
+	return unused
+}
+
+// leave gives back what nobody will release after Close: claims that were not handed
+// out, and our presence.
+func (b *Balancer) leave(ctx context.Context) error {
+	var first error
+	for _, c := range b.loseAll() {
+		if err := c.Release(ctx); err != nil && first == nil {
+			first = err
+		}
+	}
+	b.mu.Lock()
+	var left []hubferry.Ownership
+	if b.slot != nil {
+		left = append(left, b.slot.record)
+	}
+	b.slot = nil
+	for partition := range b.orphans {
+		id := b.o.Group
+		id.Partition = partition
+		left = append(left, hubferry.Ownership{ID: id, ETag: unknown})
+	}
+	clear(b.orphans)
+	b.mu.Unlock()
+	for _, record := range left {
+		if err := b.relinquish(ctx, record); err != nil && first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+// jitter returns d changed by up to a fifth in either direction.
+func (b *Balancer) jitter(d time.Duration) time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return time.Duration((0.8 + 0.4*b.rnd.Float64()) * float64(d))
+}
+
+// poke sends on a channel of capacity 1 that only says "look".
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// pause waits and reports whether the context lives on.
+func pause(ctx context.Context, d time.Duration, early <-chan struct{}) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-early:
+	case <-ctx.Done():
+	}
+	return ctx.Err() == nil
+}

@@ -1,0 +1,278 @@
+package checkpoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/hubferry/hubferry"
+)
+
+// TaskState is the name under Checkpoint.States of the task that made a checkpoint. The
+// balancer adds it to what it saves, so that a start can tell whose group it is (G-10).
+const TaskState = "engine.task"
+
+// claim is one partition of ours. It is the hubferry.Holder of its Claim.
+type claim struct {
+	b     *Balancer
+	id    hubferry.ID
+	place *hubferry.Place
+
+	ending, lost chan struct{}
+	turn         chan struct{} // one token: who saves or releases holds it
+
+	// Guarded by b.mu.
+	etag       string
+	unsure     bool      // a renewal of unknown outcome has been tried since the last confirmed one
+	begun      time.Time // start of the last confirmed write
+	confirmed  time.Time // end of the last confirmed write
+	deadline   time.Time // the lease is certain until then
+	timer      *time.Timer
+	checkpoint *hubferry.Checkpoint
+	ready      bool // its checkpoint was read, it is or was in the queue
+	given      bool // Next has returned it
+	closing    bool // ending is closed
+	gone       bool // lost is closed
+	released   bool // Release was called
+	kept       bool // and failed: the record may still have our name
+
+	// high is the last checkpoint that was read or saved. Who has the turn uses it.
+	high *hubferry.Checkpoint
+}
+
+// newClaim returns the claim on a record that was written by a call that began and ended
+// at these times. The caller holds b.mu.
+func (b *Balancer) newClaim(place *hubferry.Place, record hubferry.Ownership, began, ended time.Time) *claim {
+	c := &claim{
+		b: b, id: record.ID, place: place,
+		ending: make(chan struct{}), lost: make(chan struct{}), turn: make(chan struct{}, 1),
+	}
+	c.timer = time.AfterFunc(time.Hour, c.runOut)
+	c.confirm(record.ETag, began, ended)
+	return c
+}
+
+// confirm notes a write of our name that the store has confirmed. The caller holds b.mu.
+func (c *claim) confirm(etag string, began, ended time.Time) {
+	c.etag, c.unsure, c.begun, c.confirmed = etag, false, began, ended
+	if c.gone {
+		return
+	}
+	c.deadline = began.Add(c.b.o.Expiry - c.b.o.Margin)
+	c.timer.Reset(time.Until(c.deadline))
+}
+
+// runOut ends the claim if its lease is over.
+func (c *claim) runOut() {
+	c.b.mu.Lock()
+	defer c.b.mu.Unlock()
+	if !time.Now().Before(c.deadline) {
+		c.lose("it could not be renewed in time")
+	}
+}
+
+// lose ends the claim. The caller holds b.mu.
+func (c *claim) lose(why string) {
+	if c.gone {
+		return
+	}
+	c.gone = true
+	c.timer.Stop()
+	close(c.lost)
+	if !c.released {
+		poke(c.b.hurry)
+		c.b.o.Log.Warn("partition lost", "partition", c.id.String(), "why", why)
+	}
+}
+
+// end asks for the partition back. The caller holds b.mu.
+func (c *claim) end() {
+	if !c.closing {
+		c.closing = true
+		close(c.ending)
+	}
+}
+
+// good returns the time until which the claim is certain, or an Error of kind Lost.
+func (c *claim) good(op string) (time.Time, error) {
+	c.b.mu.Lock()
+	defer c.b.mu.Unlock()
+	if c.gone || !time.Now().Before(c.deadline) {
+		return time.Time{}, c.lostError(op, errors.New("the claim on the partition is over"))
+	}
+	return c.deadline, nil
+}
+
+func (c *claim) lostError(op string, err error) error {
+	return &hubferry.Error{Kind: hubferry.Lost, Op: op, Place: c.place, Err: err}
+}
+
+// Open implements hubferry.Holder.
+func (c *claim) Open(ctx context.Context, after hubferry.Position) (hubferry.Reader, error) {
+	if _, err := c.good("open reader"); err != nil {
+		return nil, err
+	}
+	r, err := c.b.o.Source.Open(ctx, c.place, after, c.b.o.Epoch)
+	if err != nil {
+		c.judge(err)
+		return nil, err
+	}
+	w := &reader{Reader: r, claim: c}
+	if s, ok := r.(hubferry.Settler); ok {
+		return &settler{reader: w, Settler: s}, nil
+	}
+	return w, nil
+}
+
+// judge ends the claim if a reader was pushed out by another one.
+func (c *claim) judge(err error) {
+	if hubferry.KindOf(err) != hubferry.Lost {
+		return
+	}
+	c.b.mu.Lock()
+	defer c.b.mu.Unlock()
+	if !c.gone {
+		c.b.rest(c.id.Partition)
+	}
+	c.lose("another reader took the partition: " + err.Error())
+}
+
+// Save implements hubferry.Holder. A checkpoint with a lower sequence number than the one
+// before is refused as a bug, unless its incarnation is another one or its
+// Position.Epoch is higher: then the hub was made anew or cut back.
+func (c *claim) Save(ctx context.Context, next *hubferry.Checkpoint) error {
+	const op = "save checkpoint"
+	deadline, err := c.good(op)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithDeadlineCause(ctx, deadline, errors.New("the lease on the partition ran out"))
+	defer cancel()
+	if err := c.acquire(ctx); err != nil {
+		return c.explain(op, err)
+	}
+	defer c.yield()
+	if _, err := c.good(op); err != nil {
+		return err
+	}
+	if c.high != nil && backwards(c.high, next) {
+		return &hubferry.Error{
+			Kind: hubferry.Fatal, Op: op, Place: c.place,
+			Err: fmt.Errorf("sequence number %d is before %d, which was saved already", next.Position.Sequence, c.high.Position.Sequence),
+		}
+	}
+	stamped := *next
+	stamped.States = maps.Clone(next.States)
+	if stamped.States == nil {
+		stamped.States = map[string][]byte{}
+	}
+	stamped.States[TaskState] = []byte(taskOf(c.b.o.Owner))
+	// Also when it fails: it may have been stored.
+	c.high = &stamped
+	if f, ok := c.b.o.Store.(Fenced); ok {
+		err = f.SaveOwned(ctx, hubferry.Ownership{ID: c.id, Owner: c.b.o.Owner}, stamped)
+	} else {
+		err = c.b.o.Store.SaveCheckpoint(ctx, c.id, stamped)
+	}
+	if err == nil {
+		return nil
+	}
+	if hubferry.KindOf(err) == hubferry.Lost {
+		c.b.mu.Lock()
+		c.lose(err.Error())
+		c.b.mu.Unlock()
+	}
+	return c.explain(op, err)
+}
+
+// explain returns an error of kind Lost if the claim ended while something failed.
+func (c *claim) explain(op string, err error) error {
+	if hubferry.KindOf(err) == hubferry.Lost {
+		return err
+	}
+	if _, over := c.good(op); over != nil {
+		return c.lostError(op, err)
+	}
+	return err
+}
+
+// backwards reports whether next lies before last in the same log.
+func backwards(last, next *hubferry.Checkpoint) bool {
+	return next.Position.Sequence < last.Position.Sequence &&
+		next.Incarnation == last.Incarnation && next.Position.Epoch <= last.Position.Epoch
+}
+
+// acquire waits for the turn to save or release, until the claim is lost.
+func (c *claim) acquire(ctx context.Context) error {
+	select {
+	case c.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (c *claim) yield() { <-c.turn }
+
+// Release implements hubferry.Holder. It waits for a Save that is under way. After an
+// error it may be called again; until it is closed the balancer tries on by itself, too.
+func (c *claim) Release(ctx context.Context) error {
+	b := c.b
+	b.mu.Lock()
+	if c.released && !c.kept {
+		b.mu.Unlock()
+		return nil
+	}
+	c.released, c.kept = true, true
+	voluntary := !c.gone && !c.closing
+	c.lose("it was released")
+	if voluntary && !b.over {
+		b.rest(c.id.Partition)
+	}
+	b.mu.Unlock()
+
+	if err := c.acquire(ctx); err != nil {
+		return fmt.Errorf("release %s: %w", c.id, err)
+	}
+	defer c.yield()
+	b.mu.Lock()
+	record := hubferry.Ownership{ID: c.id, Owner: b.o.Owner, ETag: c.etag}
+	b.mu.Unlock()
+	err := b.relinquish(ctx, record)
+	b.mu.Lock()
+	c.kept = err != nil
+	if b.held[c.id.Partition] == c {
+		delete(b.held, c.id.Partition)
+		if err != nil {
+			b.orphan(c.id.Partition)
+		}
+	}
+	b.mu.Unlock()
+	if err != nil {
+		return fmt.Errorf("release %s: %w", c.id, err)
+	}
+	return nil
+}
+
+// reader ends the claim when the reader was pushed out.
+type reader struct {
+	hubferry.Reader
+	claim *claim
+}
+
+// Read implements hubferry.Reader.
+func (r *reader) Read(ctx context.Context, batch *hubferry.Batch) error {
+	err := r.Reader.Read(ctx, batch)
+	if err != nil {
+		r.claim.judge(err)
+	}
+	return err
+}
+
+// settler is a reader of a queue.
+type settler struct {
+	*reader
+	hubferry.Settler
+}

@@ -1,0 +1,199 @@
+package checkpoint
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hubferry/hubferry"
+)
+
+// youngest returns our claims: those first that Next has not returned, then the newest.
+// The caller holds b.mu.
+func (b *Balancer) youngest() []*claim {
+	claims := make([]*claim, 0, len(b.held))
+	for _, c := range b.held {
+		claims = append(claims, c)
+	}
+	slices.SortFunc(claims, func(x, y *claim) int {
+		switch {
+		case x.given != y.given && y.given:
+			return -1
+		case x.given != y.given:
+			return 1
+		}
+		return -comparePartition(x.id.Partition, y.id.Partition)
+	})
+	return claims
+}
+
+// give gives up the claims that were asked back, or lost, before Next returned them.
+func (r *rounds) give(ctx context.Context) error {
+	b := r.b
+	b.mu.Lock()
+	var unused []*claim
+	for _, c := range b.held {
+		if !c.given && (c.closing || c.gone) && !c.released {
+			unused = append(unused, c)
+		}
+	}
+	b.mu.Unlock()
+	for _, c := range unused {
+		if err := c.Release(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// take claims what the plan says.
+func (r *rounds) take(ctx context.Context, p plan, etags map[string]string) error {
+	b := r.b
+	steal := p.steal
+	if !b.o.Shared {
+		steal = nil
+	} else if b.o.Strategy == Balanced {
+		steal = steal[:min(1, len(steal))]
+	}
+	var want []hubferry.Ownership
+	for _, partition := range slices.Concat(p.claim, steal) {
+		id := b.o.Group
+		id.Partition = partition
+		want = append(want, hubferry.Ownership{ID: id, Owner: b.o.Owner, ETag: etags[partition]})
+	}
+	for _, partition := range r.left {
+		if !slices.Contains(p.claim, partition) {
+			id := b.o.Group
+			id.Partition = partition
+			want = append(want, hubferry.Ownership{ID: id, ETag: etags[partition]})
+		}
+	}
+	if len(want) == 0 {
+		return nil
+	}
+	began := time.Now()
+	got, err := b.write(ctx, want)
+	ended := time.Now()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err != nil {
+		for _, o := range want {
+			b.orphan(o.ID.Partition)
+		}
+	}
+	for _, o := range got {
+		delete(b.orphans, o.ID.Partition)
+		if o.Owner == "" {
+			continue
+		}
+		r.judge.readWrite(b.o.Store, o, ended)
+		b.held[o.ID.Partition] = b.newClaim(r.places[o.ID.Partition], o, began, ended)
+	}
+	if err != nil {
+		return fmt.Errorf("claim partitions of %s: %w", b.o.Group, err)
+	}
+	return nil
+}
+
+// deliver reads the checkpoints of new claims and hands the claims to Next. It reads
+// them after the claims were confirmed: the last owner can save nothing any more.
+func (r *rounds) deliver(ctx context.Context) error {
+	b := r.b
+	b.mu.Lock()
+	var fresh []*claim
+	for _, c := range b.held {
+		if !c.ready && !c.gone && !c.closing {
+			fresh = append(fresh, c)
+		}
+	}
+	b.mu.Unlock()
+	if len(fresh) == 0 {
+		return nil
+	}
+	slices.SortFunc(fresh, func(x, y *claim) int { return comparePartition(x.id.Partition, y.id.Partition) })
+	ctx, cancel := context.WithTimeout(ctx, b.patience)
+	defer cancel()
+	checkpoints, err := b.o.Store.ListCheckpoints(ctx, b.o.Group)
+	if err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, c := range fresh {
+		if c.gone || c.closing {
+			continue
+		}
+		if found, ok := checkpoints[c.id]; ok {
+			c.checkpoint = &found
+			if found.Err == nil {
+				c.high = new(found)
+			}
+		}
+		c.ready = true
+		b.queue = append(b.queue, c)
+	}
+	poke(b.wake)
+	return nil
+}
+
+// check refuses a group that another task or program holds or has checkpointed (G-10).
+func (r *rounds) check(ctx context.Context) error {
+	b := r.b
+	if b.o.Shared {
+		r.checked = true
+		return nil
+	}
+	task := taskOf(b.o.Owner)
+	for _, group := range []hubferry.ID{b.o.Group, b.presence} {
+		records, err := r.list(ctx, group)
+		if err != nil {
+			return err
+		}
+		for _, o := range records {
+			if o.Owner != "" && taskOf(o.Owner) != task && !r.judge.expired(o, time.Now()) {
+				return b.notOurs(fmt.Errorf("partition %s is held by %q", o.ID.Partition, o.Owner))
+			}
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, b.patience)
+	defer cancel()
+	checkpoints, err := b.o.Store.ListCheckpoints(ctx, b.o.Group)
+	if err != nil {
+		return err
+	}
+	for id, c := range checkpoints {
+		if by := string(c.States[TaskState]); c.Err == nil && by != task {
+			if by == "" {
+				by = "another program"
+			}
+			return b.notOurs(fmt.Errorf("partition %s was checkpointed by %s", id.Partition, by))
+		}
+	}
+	r.checked = true
+	return nil
+}
+
+// notOurs says that the group belongs to somebody else.
+func (b *Balancer) notOurs(err error) error {
+	return &hubferry.Error{
+		Kind: hubferry.Fatal, Op: "share consumer group " + b.o.Group.String(), Err: err,
+		Hint: "a consumer group belongs to one task: give this task one of its own, or set shared: true if it is to go on from those checkpoints and share the work",
+	}
+}
+
+// report warns once of each owner that should not be there.
+func (r *rounds) report(owner, partition string) {
+	if r.b.o.Shared || r.warned[owner] || !r.foreign(owner) {
+		return
+	}
+	r.warned[owner] = true
+	r.b.o.Log.Error("another task or program reads with the consumer group of this task",
+		"group", r.b.o.Group.String(), "partition", partition, "owner", owner)
+}
+
+// foreign reports an owner that is no instance of our task.
+func (r *rounds) foreign(owner string) bool {
+	return taskOf(strings.TrimSuffix(owner, "\x00")) != taskOf(r.b.o.Owner)
+}
