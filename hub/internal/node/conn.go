@@ -134,7 +134,7 @@ func (c *conn) read() error {
 			return err
 		}
 		if c.trace != nil {
-			c.trace.frame(false, f)
+			c.trace.frame(amqp.Received, f)
 		}
 		if len(f.Body) == 0 {
 			continue
@@ -303,7 +303,7 @@ func (c *conn) frame(dst []byte, channel uint16, p amqp.Performative) []byte {
 	start := len(dst)
 	dst = amqp.AppendFrame(dst, channel, p)
 	if c.trace != nil {
-		c.trace.raw(true, dst[start:])
+		c.trace.raw(amqp.Sent, dst[start:])
 	}
 	return dst
 }

@@ -60,7 +60,7 @@ func (c *conn) header() (amqp.ProtocolHeader, error) {
 		return h, fmt.Errorf("protocol header: %w", err)
 	}
 	if c.trace != nil {
-		c.trace.header(false, h)
+		c.trace.header(amqp.Received, h)
 	}
 	return h, nil
 }
@@ -81,7 +81,7 @@ func (c *conn) sasl() error {
 		return fmt.Errorf("sasl: %w", err)
 	}
 	if c.trace != nil {
-		c.trace.frame(false, f)
+		c.trace.frame(amqp.Received, f)
 	}
 	if f.Type != amqp.TypeSASL {
 		return fmt.Errorf("sasl: frame of type %d", f.Type)
@@ -97,7 +97,7 @@ func (c *conn) sasl() error {
 	}
 	out = amqp.AppendSASLFrame(nil, &outcome)
 	if c.trace != nil {
-		c.trace.raw(true, out)
+		c.trace.raw(amqp.Sent, out)
 	}
 	return errors.Join(refusal, c.direct(out))
 }
@@ -129,7 +129,7 @@ func (c *conn) open() error {
 		return err
 	}
 	if c.trace != nil {
-		c.trace.header(true, amqp.HeaderAMQP)
+		c.trace.header(amqp.Sent, amqp.HeaderAMQP)
 	}
 	f, err := c.frames.Next()
 	for err == nil && len(f.Body) == 0 { // heartbeats are allowed this early
@@ -142,7 +142,7 @@ func (c *conn) open() error {
 		err = protocolError("open must be on channel 0")
 	default:
 		if c.trace != nil {
-			c.trace.frame(false, f)
+			c.trace.frame(amqp.Received, f)
 		}
 		_, err = open.Decode(f.Body)
 	}
@@ -179,7 +179,7 @@ func heartbeat(idle time.Duration) time.Duration {
 
 func (c *conn) traceOut(h amqp.ProtocolHeader, frame []byte) {
 	if c.trace != nil {
-		c.trace.header(true, h)
-		c.trace.raw(true, frame)
+		c.trace.header(amqp.Sent, h)
+		c.trace.raw(amqp.Sent, frame)
 	}
 }

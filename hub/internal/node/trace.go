@@ -1,18 +1,27 @@
 package node
 
 import (
+	"fmt"
+
 	"github.com/hubferry/hubferry/internal/amqp"
 )
 
-// tracer shows the frames of one connection.
+// tracer shows the frames of one connection, one line each.
 type tracer struct {
-	line func(string)
+	t      amqp.Tracer
+	prefix string
+	line   func(string)
 }
 
 func newTracer(id uint64, line func(string)) *tracer {
-	return &tracer{line: line}
+	return &tracer{prefix: fmt.Sprintf("conn=%d ", id), line: line}
 }
 
-func (t *tracer) header(out bool, h amqp.ProtocolHeader) {}
-func (t *tracer) frame(out bool, f amqp.Frame)           {}
-func (t *tracer) raw(out bool, frames []byte)            {}
+func (t *tracer) print(text string) { t.line(t.prefix + text) }
+
+func (t *tracer) header(d amqp.Direction, h amqp.ProtocolHeader) { t.print(t.t.Header(d, h)) }
+
+func (t *tracer) frame(d amqp.Direction, f amqp.Frame) { t.print(t.t.Frame(d, f)) }
+
+// raw shows the frames in a piece of output.
+func (t *tracer) raw(d amqp.Direction, frames []byte) { t.t.Frames(d, frames, t.print) }

@@ -1,0 +1,60 @@
+package hub
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/hubferry/hubferry/hub/internal/entity"
+)
+
+// HubInfo says what a hub is.
+type HubInfo struct {
+	Name string
+	// ID is another one each time a hub is created, also under the same name.
+	ID         string
+	Partitions int
+	CreatedAt  time.Time
+}
+
+// Hubs lists the hubs of a namespace, by name.
+func (s *Server) Hubs(namespace string) ([]HubInfo, error) {
+	n := s.byID[namespace]
+	if n == nil {
+		return nil, fmt.Errorf("%w %q", ErrUnknownNamespace, namespace)
+	}
+	var all []HubInfo
+	for _, h := range n.entity.Hubs() {
+		all = append(all, HubInfo{Name: h.Name(), ID: h.ID(), Partitions: h.PartitionCount(), CreatedAt: h.CreatedAt()})
+	}
+	return all, nil
+}
+
+// CreateHub creates a hub while the server runs. It is stored when CreateHub
+// returns. A hub that is there already is an error.
+func (s *Server) CreateHub(ctx context.Context, namespace string, o HubOptions) error {
+	n := s.byID[namespace]
+	if n == nil {
+		return fmt.Errorf("%w %q", ErrUnknownNamespace, namespace)
+	}
+	if _, err := n.entity.CreateHub(ctx, o.spec()); err != nil {
+		return fmt.Errorf("create hub %q: %w", o.Name, err)
+	}
+	return nil
+}
+
+// DeleteHub deletes a hub with its events, and detaches those who use it.
+func (s *Server) DeleteHub(ctx context.Context, namespace, name string) error {
+	n := s.byID[namespace]
+	if n == nil {
+		return fmt.Errorf("%w %q", ErrUnknownNamespace, namespace)
+	}
+	if err := n.entity.DeleteHub(ctx, name); err != nil {
+		return fmt.Errorf("delete hub %q: %w", name, err)
+	}
+	return nil
+}
+
+func (o *HubOptions) spec() entity.HubSpec {
+	return entity.HubSpec{Name: o.Name, Partitions: o.Partitions, Groups: o.ConsumerGroups, Rules: o.Rules}
+}
