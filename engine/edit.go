@@ -88,18 +88,17 @@ func debtOf(t hubferry.Ticket) debt { return t.Token.(debt) } //nolint:forcetype
 // edit runs the task's editors over a batch. Inputs that came to nothing are settled
 // here, or go the way of poison.
 func (w *worker) edit(b *batch) ([]output, error) {
+	if len(w.tasks.steps) == 0 {
+		return plain(b), nil
+	}
 	w.tasks.draft.Reset()
 	var poison []hubferry.Verdict
 	for i := range b.inputs {
 		e := &b.inputs[i]
 		ticket := hubferry.Ticket{Origin: e.Origin, Sequence: e.Pos.Sequence, Token: b}
-		// An event that cannot be decoded is poison for every editor. Without editors only
-		// the target knows whether it needs the content.
-		if len(w.tasks.steps) > 0 {
-			if _, err := e.Content(); err != nil {
-				poison = append(poison, hubferry.Verdict{Ticket: ticket, Err: fmt.Errorf("decode: %w", err)})
-				continue
-			}
+		if _, err := e.Content(); err != nil { // it is poison for every editor
+			poison = append(poison, hubferry.Verdict{Ticket: ticket, Err: fmt.Errorf("decode: %w", err)})
+			continue
 		}
 		w.tasks.draft.Add(e.Share(), ticket)
 	}
@@ -109,6 +108,18 @@ func (w *worker) edit(b *batch) ([]output, error) {
 		b.mark.states = w.tasks.states()
 	}
 	return outputs, err
+}
+
+// plain returns the events of a batch as outputs. Whether one can be decoded is then the
+// target's question.
+func plain(b *batch) []output {
+	outputs := make([]output, len(b.inputs))
+	for i := range b.inputs {
+		e := &b.inputs[i]
+		outputs[i].event = e.Share()
+		outputs[i].ticket = hubferry.Ticket{Origin: e.Origin, Sequence: e.Pos.Sequence, Token: b}
+	}
+	return outputs
 }
 
 // run passes the draft through the editors and returns what comes out.

@@ -102,7 +102,7 @@ func (w *worker) take(in *hubferry.Batch) error {
 	for i := range in.Events {
 		bytes += int64(in.Events[i].Size())
 	}
-	if err := w.budget.acquire(w.ctx, bytes, w.pressed); err != nil {
+	if err := w.budget.acquire(w.ctx, bytes, w.press); err != nil {
 		return err
 	}
 	b := w.tracker.add(slices.Clone(in.Events), in.Next, bytes)
@@ -164,7 +164,7 @@ func (w *worker) describe(ctx context.Context) (*hubferry.PartitionInfo, error) 
 	return &infos[i], nil
 }
 
-// pressed asks the loop to flush what editors hold, because it keeps others from moving.
+// pressed asks the loop to flush what editors hold, because the window is full of it.
 func (w *worker) pressed() { signal(w.full) }
 
 // contiguous compares what was read with what should come next (G-2). Fresh is what the

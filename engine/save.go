@@ -79,6 +79,9 @@ func (w *worker) saveLast() error {
 
 // store saves a mark as the partition's checkpoint.
 func (w *worker) store(ctx context.Context, m mark, clean bool) error {
+	if isClosed(w.claim.Lost) {
+		return &hubferry.Error{Kind: hubferry.Lost, Op: "save the checkpoint of", Place: w.place}
+	}
 	states := w.mappingStates()
 	maps.Copy(states, m.states)
 	err := w.claim.Save(ctx, &hubferry.Checkpoint{

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -92,6 +94,22 @@ func (t *task) move(stop, hard context.Context, claim *hubferry.Claim) {
 	t.mu.Lock()
 	delete(t.parts, p)
 	t.mu.Unlock()
+}
+
+// press asks every worker to flush what its editors hold, because it fills the budget that
+// all share.
+func (t *task) press() {
+	t.mu.Lock()
+	parts := slices.Collect(maps.Keys(t.parts))
+	t.mu.Unlock()
+	for _, p := range parts {
+		p.mu.Lock()
+		w := p.worker
+		p.mu.Unlock()
+		if w != nil {
+			w.pressed()
+		}
+	}
 }
 
 // open opens the targets.

@@ -39,7 +39,7 @@ type worker struct {
 }
 
 // over reports whether the worker's events must not be written any more (INV-9).
-func (w *worker) over() bool { return w.isOver.Load() }
+func (w *worker) over() bool { return w.isOver.Load() || isClosed(w.claim.Lost) }
 
 // fail ends the worker. The first cause is the one that counts.
 func (w *worker) fail(cause error) {
