@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 )
 
 // budget bounds the bytes of a task's events in memory (INV-6). It is a semaphore that
@@ -13,6 +14,8 @@ type budget struct {
 	limit int64
 	used  int64
 	freed chan struct{} // closed and renewed when bytes come back
+
+	waiting atomic.Int64
 }
 
 func newBudget(limit int64) *budget {
@@ -21,6 +24,8 @@ func newBudget(limit int64) *budget {
 
 // acquire waits until n bytes are free, and takes them. Full is called while they are not.
 func (b *budget) acquire(ctx context.Context, n int64, full func()) error {
+	b.waiting.Add(1)
+	defer b.waiting.Add(-1)
 	for {
 		b.mu.Lock()
 		if b.used == 0 || b.used+n <= b.limit {
@@ -38,6 +43,9 @@ func (b *budget) acquire(ctx context.Context, n int64, full func()) error {
 		}
 	}
 }
+
+// scarce reports whether somebody waits for bytes.
+func (b *budget) scarce() bool { return b.waiting.Load() > 0 }
 
 // release gives n bytes back.
 func (b *budget) release(n int64) {

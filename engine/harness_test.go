@@ -111,6 +111,13 @@ type positions struct {
 	fail  error
 }
 
+// count returns how many checkpoints were saved.
+func (p *positions) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.saves
+}
+
 func (p *positions) get(place *hubferry.Place) *hubferry.Checkpoint {
 	p.mu.Lock()
 	defer p.mu.Unlock()

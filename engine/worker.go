@@ -104,6 +104,9 @@ func (w *worker) loop() error {
 				return err
 			}
 			b.settle(1) // tracker.go, then save.go
+			if w.budget.scarce() {
+				w.pressed()
+			}
 		case <-w.full:
 			if err := w.flush(true); err != nil {
 				return err
