@@ -83,6 +83,10 @@ func exists(namespace, path string) *Error {
 	}
 }
 
+func quota(text string) *Error {
+	return &Error{Condition: ResourceLimitExceeded, Text: text, Status: 403}
+}
+
 func disabled(namespace, path string) *Error {
 	return &Error{
 		Condition: EntityDisabled,

@@ -5,11 +5,15 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/hubferry/hubferry/hub/internal/seglog"
 )
 
 // Limits bound what a namespace holds. A zero field is its default.
@@ -37,6 +41,23 @@ func (l Limits) WithDefaults() Limits {
 	return l
 }
 
+// Storage says how events are kept. The zero value is the default.
+type Storage struct {
+	// Fsync is when an event is confirmed; see seglog.
+	Fsync seglog.Fsync
+	// SyncEvery is the time between syncs under FsyncInterval; zero is 1 s.
+	SyncEvery time.Duration
+	// SegmentBytes is the size of a segment; zero is seglog's default.
+	SegmentBytes int64
+	// MaintainEvery is the time between looks at retention and compaction;
+	// zero is 5 s.
+	MaintainEvery time.Duration
+}
+
+// PublishedKey is the key that the official emulator's documentation gives to
+// its only rule, and so does a namespace without rules.
+const PublishedKey = "SAS_KEY_VALUE"
+
 // Options configure a namespace.
 type Options struct {
 	// Name is the short name, as in error texts. Clients may call the
@@ -44,13 +65,15 @@ type Options struct {
 	Name string
 	// Dir is the folder of this namespace; empty keeps all in memory.
 	Dir string
-	// Rules are the namespace's rules. None means DefaultRule with the key
-	// "SAS_KEY_VALUE", as the official emulator has it.
+	// Rules are the namespace's rules. None means DefaultRule with
+	// PublishedKey, as the official emulator has it.
 	Rules []Rule
 	// Hash maps a partition key to 0..n-1; required.
 	Hash func(key string, n int) int
 	// Limits bound the namespace.
 	Limits Limits
+	// Storage says how events are kept.
+	Storage Storage
 	// AcceptJWT accepts every unexpired JSON web token, unverified, with all
 	// rights. Off, such tokens are refused.
 	AcceptJWT bool
@@ -58,30 +81,58 @@ type Options struct {
 	Now func() time.Time
 	// Log receives what an operator should know; nil discards.
 	Log *slog.Logger
+	// OpenFile opens segments; nil means os.OpenFile. Tests put faults here.
+	OpenFile seglog.OpenFunc
 }
 
 // Namespace is a set of hubs behind one endpoint.
 type Namespace struct {
-	o Options
+	o    Options
+	lock *seglog.DirLock // nil in memory
+
+	// admin is held over changes of what is stored about hubs.
+	admin sync.Mutex
 
 	mu     sync.Mutex
-	hubs   map[string]*Hub
+	hubs   map[string]*Hub // by lower-case name
 	closed bool
+
+	stop    context.CancelFunc
+	running sync.WaitGroup
 }
 
-// Open opens a namespace with the hubs that its folder holds.
+// Open opens a namespace with the hubs that its folder holds. The error is a
+// *seglog.LockedError if another process has the folder, and has a
+// *seglog.DamageError in its chain if confirmed events are not there.
 func Open(ctx context.Context, o Options) (*Namespace, error) {
 	o.Limits = o.Limits.WithDefaults()
+	o.Storage.SyncEvery = cmp.Or(o.Storage.SyncEvery, time.Second)
+	o.Storage.MaintainEvery = cmp.Or(o.Storage.MaintainEvery, 5*time.Second)
 	if o.Now == nil {
 		o.Now = time.Now
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	if len(o.Rules) == 0 {
-		o.Rules = []Rule{{Name: DefaultRule, Key: "SAS_KEY_VALUE", Rights: AllRights}}
+	if o.Hash == nil {
+		return nil, errors.New("open namespace: Options.Hash is nil")
 	}
-	return &Namespace{o: o, hubs: map[string]*Hub{}}, ctx.Err()
+	if len(o.Rules) == 0 {
+		o.Rules = []Rule{{Name: DefaultRule, Key: PublishedKey, Rights: AllRights}}
+	}
+	if err := CheckRules(o.Rules); err != nil {
+		return nil, err
+	}
+	n := &Namespace{o: o, hubs: map[string]*Hub{}}
+	if o.Dir != "" {
+		if err := n.load(ctx); err != nil {
+			return nil, errors.Join(fmt.Errorf("open namespace %s: %w", o.Name, err), n.Close())
+		}
+	}
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	n.stop = stop
+	n.running.Go(func() { n.maintain(background) })
+	return n, nil
 }
 
 // Name returns the name given at Open.
@@ -109,89 +160,186 @@ func (n *Namespace) Hubs() []*Hub {
 	for _, h := range n.hubs {
 		all = append(all, h)
 	}
-	slices.SortFunc(all, func(a, b *Hub) int { return cmp.Compare(strings.ToLower(a.spec.Name), strings.ToLower(b.spec.Name)) })
+	slices.SortFunc(all, func(a, b *Hub) int { return cmp.Compare(strings.ToLower(a.name), strings.ToLower(b.name)) })
 	return all
 }
 
 // CreateHub creates a hub with a new identity. It is stored when CreateHub
-// returns. A hub of that name is an EntityAlreadyExists error.
+// returns. A hub of that name is an EntityAlreadyExists error, a spec that the
+// service would not accept an ArgumentError, too many hubs a
+// ResourceLimitExceeded.
 func (n *Namespace) CreateHub(ctx context.Context, spec HubSpec) (*Hub, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	if err := spec.check(n.o.Limits); err != nil {
+		return nil, err
+	}
+	n.admin.Lock()
+	defer n.admin.Unlock()
+	if err := n.free(spec.Name); err != nil {
+		return nil, err
+	}
 	id := make([]byte, 16)
 	rand.Read(id) //nolint:errcheck // never fails
-	h, err := newHub(n, spec, hex.EncodeToString(id), n.o.Now())
+	h := newHub(n, hex.EncodeToString(id), n.o.Now(), spec)
+	if err := n.openHub(h); err != nil {
+		return nil, errors.Join(fmt.Errorf("create hub %s: %w", spec.Name, err), n.dropHub(h))
+	}
+	if err := n.commit(h, nil); err != nil {
+		return nil, errors.Join(fmt.Errorf("create hub %s: %w", spec.Name, err), n.dropHub(h))
+	}
+	return h, nil
+}
+
+// free returns nil if another hub of that name can be created.
+func (n *Namespace) free(name string) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch {
+	case n.closed:
+		return shutdown()
+	case n.hubs[strings.ToLower(name)] != nil:
+		return exists(n.o.Name, name)
+	case len(n.hubs) >= n.o.Limits.Hubs:
+		return quota(fmt.Sprintf("The namespace '%s' has %d event hubs, which is the limit.", n.o.Name, len(n.hubs)))
+	}
+	return nil
+}
+
+// EnsureHub creates a hub, or brings the one that is there to the spec: its
+// retention, status, user metadata and rules become those of the spec, groups
+// that are missing are added, and partitions are added, never taken away.
+func (n *Namespace) EnsureHub(ctx context.Context, spec HubSpec) (*Hub, error) {
+	h, err := n.CreateHub(ctx, spec)
+	if e, ok := errors.AsType[*Error](err); !ok || e.Condition != EntityAlreadyExists {
+		return h, err
+	}
+	return n.UpdateHub(ctx, spec)
+}
+
+// UpdateHub changes the hub named in the spec as EnsureHub says. Zero
+// Partitions keep their number. The error is NotFound, or an ArgumentError.
+func (n *Namespace) UpdateHub(ctx context.Context, spec HubSpec) (*Hub, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	n.admin.Lock()
+	defer n.admin.Unlock()
+	h, err := n.Hub(spec.Name)
 	if err != nil {
 		return nil, err
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	key := strings.ToLower(spec.Name)
-	if n.hubs[key] != nil {
-		return nil, exists(n.o.Name, spec.Name)
+	old := h.Spec()
+	spec.Name = old.Name
+	spec.Partitions = cmp.Or(spec.Partitions, old.Partitions)
+	if spec.Partitions < old.Partitions {
+		return nil, invalid("partition count", "the hub '%s' has %d partitions; their number cannot be lowered to %d", old.Name, old.Partitions, spec.Partitions)
 	}
-	n.hubs[key] = h
+	spec.Groups = union(old.Groups, spec.Groups)
+	if err := spec.check(n.o.Limits); err != nil {
+		return nil, err
+	}
+	more, err := n.openPartitions(h, old.Partitions, spec.Partitions)
+	if err != nil {
+		return nil, fmt.Errorf("update hub %s: %w", old.Name, err)
+	}
+	undo := h.apply(spec, more, n.o.Now())
+	if err := n.commit(nil, nil); err != nil {
+		undo()
+		for _, p := range more {
+			err = errors.Join(err, p.log.Close())
+		}
+		return nil, fmt.Errorf("update hub %s: %w", old.Name, err)
+	}
+	h.enforceStatus()
 	return h, nil
+}
+
+// union returns the names of a and those of b that a has not, in any case.
+func union(a, b []string) []string {
+	all := slices.Clone(a)
+	for _, name := range b {
+		if !strings.EqualFold(name, DefaultGroup) && !slices.ContainsFunc(all, func(s string) bool { return strings.EqualFold(s, name) }) {
+			all = append(all, name)
+		}
+	}
+	return all
 }
 
 // DeleteHub removes a hub with its events; Deleted is closed and its
 // receivers end. Deleting a hub that is not there is a NotFound error.
 func (n *Namespace) DeleteHub(ctx context.Context, name string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	n.admin.Lock()
+	defer n.admin.Unlock()
 	h, err := n.Hub(name)
 	if err != nil {
 		return err
 	}
-	n.mu.Lock()
-	delete(n.hubs, strings.ToLower(name))
-	n.mu.Unlock()
+	if err := n.commit(nil, h); err != nil {
+		return fmt.Errorf("delete hub %s: %w", h.Name(), err)
+	}
 	h.end(notFound(n.o.Name, h.Name()))
-	return ctx.Err()
+	return n.dropHub(h)
 }
 
-// Authorize checks a token (the body of a put-token or an Authorization
-// header) for an audience. The error is UnauthorizedAccess (401), NotFound
-// (404: the audience names a hub that does not exist) or ArgumentError (400:
-// malformed). Rights are not compared with what the audience will be used
-// for: that is done by Claims.Allow when a link attaches.
-func (n *Namespace) Authorize(token, audience string) (Claim, error) {
-	return Claim{Path: ParseAddress(audience).Path(), Rights: AllRights}, nil
-}
-
-// AuthorizePlain checks the name and key of a rule, as SASL PLAIN has them,
-// and returns a claim for all that the rule covers.
-func (n *Namespace) AuthorizePlain(name, key string) (Claim, error) {
-	for _, r := range n.o.Rules {
-		if r.Name == name && r.Key == key {
-			return Claim{Rights: r.Rights, Rule: r.Name}, nil
+// commit stores what the namespace consists of, with one hub more or less,
+// and makes the change visible; admin is held.
+func (n *Namespace) commit(add, remove *Hub) error {
+	n.mu.Lock()
+	hubs := make(map[string]*Hub, len(n.hubs)+1)
+	for key, h := range n.hubs {
+		if h != remove {
+			hubs[key] = h
 		}
 	}
-	return Claim{}, unauthorized("InvalidSignature: The key name or key is not valid.")
-}
-
-// Allow returns nil if a claim of c covers the address with the wanted right
-// now, else an UnauthorizedAccess error with the service's text.
-func (n *Namespace) Allow(c *Claims, a Address, want Rights) error {
+	closed := n.closed
+	n.mu.Unlock()
+	if closed {
+		return shutdown()
+	}
+	if add != nil {
+		hubs[strings.ToLower(add.name)] = add
+	}
+	if err := n.save(hubs); err != nil {
+		return err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.hubs = hubs
 	return nil
 }
 
-// Close ends all receivers, closes all partitions and releases the folder.
+func shutdown() *Error {
+	return &Error{Condition: DetachForced, Text: "The service is shutting down.", Status: 503}
+}
+
+// Close ends all receivers, closes all partitions, so that what was confirmed
+// is durable, and releases the folder. Closing twice is harmless.
 func (n *Namespace) Close() error {
+	n.admin.Lock()
+	defer n.admin.Unlock()
 	n.mu.Lock()
+	was := n.closed
 	n.closed = true
 	n.mu.Unlock()
-	for _, h := range n.Hubs() {
-		h.end(&Error{Condition: DetachForced, Text: "The service is shutting down.", Status: 503})
+	if was {
+		return nil
 	}
-	return nil
-}
-
-// Put stores a claim, replacing an earlier one for the same path.
-func (c *Claims) Put(claim Claim) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.byPath == nil {
-		c.byPath = map[string]Claim{}
+	if n.stop != nil {
+		n.stop()
 	}
-	c.byPath[claim.Path] = claim
+	n.running.Wait()
+	hubs := n.Hubs()
+	for _, h := range hubs {
+		h.end(shutdown())
+	}
+	err := n.closeLogs(hubs)
+	if n.lock != nil {
+		err = errors.Join(err, n.lock.Close())
+	}
+	return err
 }

@@ -2,6 +2,7 @@ package entity
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/hubferry/hubferry/hub/internal/seglog"
@@ -46,27 +47,94 @@ func (p *Partition) ID() string { return p.id }
 func (p *Partition) Index() int { return p.index }
 
 // Submit stores a batch, all of it or nothing, and calls done exactly once
-// when it is as durable as the fsync policy asks. Batches of a partition
-// complete in order. done may run on the caller's goroutine before Submit
-// returns, must not block and must not call Submit. The bytes behind entries
-// may be reused as soon as Submit has returned. Errors are *Error: disabled
-// hub, deleted hub, full disk (server busy).
+// when it is as durable as the fsync policy asks. Batches that one goroutine
+// submits to a partition complete in order. done may run on the caller's
+// goroutine before Submit returns, must not block and must not call Submit.
+// The bytes behind entries may be reused as soon as Submit has returned.
+//
+// Errors are *Error: EntityDisabled, why the hub has ended, ArgumentError for
+// an empty batch, MessageSizeExceeded for one that no segment can hold, and
+// ServerBusy when the disk is full or fails: the client's retries find out
+// when it works again.
 func (p *Partition) Submit(entries []Entry, done func(Span, error)) {
-	p.log.Submit(entries, done)
+	if e := p.refuses(); e != nil {
+		done(Span{}, e)
+		return
+	}
+	p.log.Submit(entries, func(s Span, err error) {
+		if err != nil {
+			done(Span{}, p.appendError(err))
+			return
+		}
+		done(s, nil)
+	})
 }
 
 // Append is Submit that waits. When ctx ends first the batch may or may not
 // be stored.
 func (p *Partition) Append(ctx context.Context, entries []Entry) (Span, error) {
-	return p.log.Append(ctx, entries)
+	if e := p.refuses(); e != nil {
+		return Span{}, e
+	}
+	s, err := p.log.Append(ctx, entries)
+	if err != nil && ctx.Err() == nil {
+		err = p.appendError(err)
+	}
+	return s, err
+}
+
+// refuses returns why nothing can be stored, or nil.
+func (p *Partition) refuses() *Error {
+	if e := p.hub.ended.Load(); e != nil {
+		return e
+	}
+	if !p.hub.state.Load().spec.Status.sends() {
+		return disabled(p.hub.ns.o.Name, p.hub.name)
+	}
+	return nil
+}
+
+func (p *Partition) appendError(err error) *Error {
+	switch {
+	case errors.Is(err, seglog.ErrBatch):
+		return &Error{Condition: MessageSizeExceeded, Status: 413, Text: "The batch cannot be stored: it is empty or too large."}
+	case errors.Is(err, seglog.ErrClosed):
+		if e := p.hub.ended.Load(); e != nil {
+			return e
+		}
+		return shutdown()
+	}
+	p.hub.ns.storageFailed(p, err)
+	return &Error{
+		Condition: ServerBusy, Status: 503,
+		Text: "The server cannot store events at this time: its disk is full or fails. Please try again after 10 seconds.",
+	}
 }
 
 // Read fills b with the records from sequence number from on: at most
 // maxRecords, and no more once maxBytes of messages are there; at least one
-// if there is any, however large. It does not wait: at the end b.Records is
-// empty (see Watch). A from below the retained range starts at its begin.
+// if there is any, however large. It may return fewer than there are. It does
+// not wait: at the end b.Records is empty (see Watch). A from below the
+// retained range starts at its begin.
 func (p *Partition) Read(from int64, maxBytes, maxRecords int, b *Batch) error {
-	return p.log.Read(from, maxBytes, maxRecords, b)
+	return p.readError(p.log.Read(from, maxBytes, maxRecords, b))
+}
+
+func (p *Partition) readError(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, seglog.ErrClosed):
+		if e := p.hub.ended.Load(); e != nil {
+			return e
+		}
+		return shutdown()
+	}
+	p.hub.ns.storageFailed(p, err)
+	return &Error{
+		Condition: InternalError, Status: 500,
+		Text: fmt.Sprintf("The server cannot read partition %s of '%s': %v", p.id, p.hub.name, err),
+	}
 }
 
 // Info returns a snapshot of the partition's ends. It shows every batch whose
@@ -105,21 +173,17 @@ func (p *Partition) Resolve(s Start) (int64, error) {
 		if !s.Inclusive {
 			s.Value++
 		}
-		return p.log.SeekOffset(s.Value)
+		seq, err := p.log.SeekOffset(s.Value)
+		return seq, p.readError(err)
 	case StartTime:
 		if !s.Inclusive {
 			s.Value++
 		}
-		return p.log.SeekTime(s.Value)
+		seq, err := p.log.SeekTime(s.Value)
+		return seq, p.readError(err)
 	default:
 		return info.Begin, nil
 	}
-}
-
-// Skips reports whether a record lies before s: only possible when s is a
-// time that was in the future at Resolve.
-func (s Start) Skips(r *Record) bool {
-	return s.Kind == StartTime && (r.Enqueued < s.Value || r.Enqueued == s.Value && !s.Inclusive)
 }
 
 func invalidOffset(offset, last int64) *Error {

@@ -5,31 +5,14 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
-	"time"
 )
 
-// Group is a consumer group of a hub.
-type Group struct {
-	hub     *Hub
-	name    string
-	created time.Time
-
-	mu     sync.Mutex
-	tables map[int]*table
-}
-
-// table is the state of one partition in one group.
+// table is the state of one partition in one group: an owner with an epoch,
+// or receivers without, never both.
 type table struct {
 	owner *Receiver
 	plain []*Receiver
 }
-
-// Name returns the name as it was written at creation.
-func (g *Group) Name() string { return g.name }
-
-// CreatedAt is the time of creation, in UTC with milliseconds.
-func (g *Group) CreatedAt() time.Time { return g.created }
 
 // ReceiverOptions describe a receiver that attaches.
 type ReceiverOptions struct {
@@ -52,11 +35,18 @@ type Receiver struct {
 
 // Attach opens a receiver by the epoch rules. On success the receivers that
 // it displaces have ended. The error is LinkStolen or ResourceLimitExceeded,
-// with the service's text, or the reason why the hub or group has ended. The
-// receiver must be closed.
+// with the service's text, EntityDisabled, or the reason why the hub or group
+// has ended. The receiver must be closed.
 func (g *Group) Attach(p *Partition, o ReceiverOptions) (*Receiver, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.ended != nil {
+		return nil, g.ended
+	}
+	// Read under the lock: who changes the status ends receivers afterwards.
+	if !g.hub.state.Load().spec.Status.receives() {
+		return nil, disabled(g.hub.ns.o.Name, g.hub.name)
+	}
 	t := g.tables[p.index]
 	if t == nil {
 		t = &table{}
@@ -118,21 +108,6 @@ func (r *Receiver) end(reason *Error) {
 		r.err = reason
 		close(r.done)
 	}
-}
-
-// end ends all receivers of the group.
-func (g *Group) end(reason *Error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for _, t := range g.tables {
-		if t.owner != nil {
-			t.owner.end(reason)
-		}
-		for _, r := range t.plain {
-			r.end(reason)
-		}
-	}
-	clear(g.tables)
 }
 
 func (r *Receiver) name() string { return cmp.Or(r.o.Name, "nil") }

@@ -32,3 +32,9 @@ type Start struct {
 func AtTime(t time.Time) Start {
 	return Start{Kind: StartTime, Value: t.UnixMilli(), Inclusive: true}
 }
+
+// Skips reports whether a record lies before s: only possible when s is a
+// time that was in the future at Resolve.
+func (s Start) Skips(r *Record) bool {
+	return s.Kind == StartTime && (r.Enqueued < s.Value || r.Enqueued == s.Value && !s.Inclusive)
+}

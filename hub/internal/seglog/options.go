@@ -71,8 +71,11 @@ type Options struct {
 	// Log is told what Open repaired; nil discards.
 	Log *slog.Logger
 	// OpenFile opens a segment; nil means os.OpenFile. Tests put faults here.
-	OpenFile func(name string, flag int, perm os.FileMode) (File, error)
+	OpenFile OpenFunc
 }
+
+// OpenFunc opens a file as os.OpenFile does.
+type OpenFunc func(name string, flag int, perm os.FileMode) (File, error)
 
 func (o Options) withDefaults() Options {
 	o.SegmentBytes = cmp.Or(o.SegmentBytes, 64<<20)
