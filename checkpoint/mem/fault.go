@@ -2,6 +2,7 @@ package mem
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/hubferry/hubferry"
@@ -118,3 +119,12 @@ func wait(ctx context.Context, d time.Duration) error {
 		return ctx.Err()
 	}
 }
+
+// Break replaces the checkpoint of a partition by a record that cannot be read.
+func (s *Store) Break(id hubferry.ID) {
+	s.data.mu.Lock()
+	defer s.data.mu.Unlock()
+	s.data.checkpoints[id] = hubferry.Checkpoint{Err: errBroken}
+}
+
+var errBroken = errors.New("the record cannot be read")
