@@ -8,9 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hubferry/hubferry/hub/internal/seglog"
@@ -99,6 +101,8 @@ type Namespace struct {
 
 	stop    context.CancelFunc
 	running sync.WaitGroup
+
+	complained atomic.Int64 // when a fault of the disk was last logged
 }
 
 // Open opens a namespace with the hubs that its folder holds. The error is a
@@ -156,12 +160,13 @@ func (n *Namespace) Hub(name string) (*Hub, error) {
 func (n *Namespace) Hubs() []*Hub {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	all := make([]*Hub, 0, len(n.hubs))
-	for _, h := range n.hubs {
-		all = append(all, h)
-	}
-	slices.SortFunc(all, func(a, b *Hub) int { return cmp.Compare(strings.ToLower(a.name), strings.ToLower(b.name)) })
-	return all
+	return sortHubs(n.hubs)
+}
+
+func sortHubs(hubs map[string]*Hub) []*Hub {
+	return slices.SortedFunc(maps.Values(hubs), func(a, b *Hub) int {
+		return cmp.Compare(strings.ToLower(a.name), strings.ToLower(b.name))
+	})
 }
 
 // CreateHub creates a hub with a new identity. It is stored when CreateHub

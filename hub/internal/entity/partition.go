@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/hubferry/hubferry/hub/internal/seglog"
 )
@@ -176,7 +177,7 @@ func (p *Partition) Resolve(s Start) (int64, error) {
 		seq, err := p.log.SeekOffset(s.Value)
 		return seq, p.readError(err)
 	case StartTime:
-		if !s.Inclusive {
+		if !s.Inclusive && s.Value < math.MaxInt64 {
 			s.Value++
 		}
 		seq, err := p.log.SeekTime(s.Value)

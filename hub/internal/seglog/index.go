@@ -5,6 +5,7 @@ import (
 	"errors"
 	"hash/crc32"
 	"os"
+	"path/filepath"
 )
 
 // An index file is magic[8] then the numbers of a segment, 8 bytes each (see
@@ -49,7 +50,7 @@ func (s *segment) saveIndex() error {
 		}
 	}
 	b = le.AppendUint32(b, crc32.Checksum(b[summaryBytes:], castagnoli))
-	return writeFile(s.indexPath(), b, false)
+	return WriteFile(s.indexPath(), b, false)
 }
 
 var errNoIndex = errors.New("no usable index")
@@ -136,8 +137,10 @@ func readEntries(path string, size int64) ([]entry, error) {
 	return entries, nil
 }
 
-// writeFile replaces a file as a whole: readers see the old or the new one.
-func writeFile(path string, b []byte, durable bool) error {
+// WriteFile replaces a file as a whole: who opens it sees the old or the new
+// content. If durable is true the new one survives a loss of power when
+// WriteFile returns.
+func WriteFile(path string, b []byte, durable bool) error {
 	f, err := os.OpenFile(path+tempSuffix, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
@@ -154,6 +157,10 @@ func writeFile(path string, b []byte, durable bool) error {
 	}
 	if err != nil {
 		_ = os.Remove(path + tempSuffix)
+		return err
 	}
-	return err
+	if durable {
+		return syncDir(filepath.Dir(path))
+	}
+	return nil
 }

@@ -13,6 +13,9 @@ import (
 	"sync"
 )
 
+// EmptySegment is the size of a segment file that holds no records.
+const EmptySegment = segmentHead
+
 const (
 	segmentMagic  = "HFSEGM\x00\x01"
 	segmentHead   = 96

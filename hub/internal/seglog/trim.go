@@ -160,5 +160,5 @@ func (l *Log) saveBegin(begin int64) error {
 	if l.o.Dir == "" {
 		return nil
 	}
-	return writeFile(filepath.Join(l.o.Dir, beginName), strconv.AppendInt(nil, begin, 10), l.o.Fsync != FsyncNever)
+	return WriteFile(filepath.Join(l.o.Dir, beginName), strconv.AppendInt(nil, begin, 10), l.o.Fsync != FsyncNever)
 }
