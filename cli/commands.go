@@ -1,0 +1,10 @@
+package cli
+
+import "github.com/spf13/cobra"
+
+// commands lists the subcommands in the order of a first day with the program.
+func (e *environment) commands() []*cobra.Command {
+	return []*cobra.Command{
+		e.runCommand(),
+	}
+}

@@ -1,0 +1,145 @@
+// Package cli is the hubferry command: one file per subcommand, its help beside its
+// flags. Data goes to standard output, everything else to standard error.
+//
+// A program with drivers or editors of its own is a copy of cmd/hubferry/main.go with
+// another list.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hubferry/hubferry/config"
+)
+
+// Exit codes of the program, for scripts.
+const (
+	ExitOK      = 0 // it worked
+	ExitFailure = 1 // it ran and failed, or a promise was found broken
+	ExitUsage   = 2 // wrong arguments or a wrong configuration: nothing was started
+)
+
+// Options are what a binary is made of.
+type Options struct {
+	Registry config.Registry
+	Version  string // "" means a development build
+}
+
+// Main runs the program with the process's arguments and streams, and returns its exit
+// code.
+func Main(o Options) int {
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer cancel()
+	// A second signal ends the program at once.
+	context.AfterFunc(ctx, cancel)
+	e := &environment{
+		Options: o, args: os.Args[1:], stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
+		getenv: os.LookupEnv,
+	}
+	return e.main(ctx)
+}
+
+// environment is what a subcommand sees of the outside.
+type environment struct {
+	Options
+	args           []string
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	getenv         func(string) (string, bool)
+}
+
+// main runs one command line.
+func (e *environment) main(ctx context.Context) int {
+	root := e.root()
+	root.SetArgs(e.args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return ExitOK
+	}
+	code := ExitUsage // cobra's own errors are about arguments
+	if x, ok := errors.AsType[*exitError](err); ok {
+		code = x.code
+	}
+	if text := err.Error(); text != "" {
+		fmt.Fprintln(e.stderr, "hubferry:", text)
+	}
+	return code
+}
+
+// exitError is an error that knows its exit code. An empty text was printed already.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (x *exitError) Error() string {
+	if x.err == nil {
+		return ""
+	}
+	return x.err.Error()
+}
+
+func (x *exitError) Unwrap() error { return x.err }
+
+// failed marks an error as a failure at run time rather than of usage.
+func failed(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &exitError{ExitFailure, err}
+}
+
+const rootHelp = `Hubferry carries event streams between hubs, faithfully and fast.
+
+It replicates event hubs and Kafka topics as a configuration file says, and brings an
+embedded hub that speaks the Event Hubs protocol, so that everything can be tried on one
+machine:
+
+  hubferry demo          watch real events travel, through a kill and a reconnect
+  hubferry init          write a configuration to start from
+  hubferry validate      check it
+  hubferry run           run its tasks
+
+Exit codes: 0 it worked, 1 it ran and failed, 2 wrong arguments or configuration.`
+
+// root builds the command tree.
+func (e *environment) root() *cobra.Command {
+	c := &cobra.Command{
+		Use: "hubferry", Short: "Replicate event streams between Event Hubs and Kafka", Long: rootHelp,
+		SilenceUsage: true, SilenceErrors: true, Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	c.SetIn(e.stdin)
+	c.SetOut(e.stdout)
+	c.SetErr(e.stderr)
+	c.AddCommand(e.commands()...)
+	return c
+}
+
+// logFlags are the flags of commands that log.
+type logFlags struct {
+	format string
+	level  slog.Level
+}
+
+func (f *logFlags) add(c *cobra.Command) {
+	c.Flags().StringVar(&f.format, "log", "text", "format of log lines: text or json")
+	c.Flags().TextVar(&f.level, "log-level", slog.LevelInfo, "least level that is logged: debug, info, warn or error")
+}
+
+// logger returns a logger to w.
+func (f *logFlags) logger(w io.Writer) *slog.Logger {
+	o := &slog.HandlerOptions{Level: f.level}
+	if f.format == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
