@@ -1,0 +1,200 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+)
+
+// check looks at what only shows when all tasks are known.
+func (l *loader) check(root *node) {
+	for _, t := range l.app.Tasks {
+		l.checkDelivery(t)
+		l.checkRoutes(t)
+		l.checkDeadLetters(t)
+		l.checkSelf(t)
+	}
+	l.checkGroups()
+	l.checkMemory(root)
+	l.checkCircles()
+	if len(l.app.Tasks) > 0 && l.app.Store.Kind.Name == "" && root.get("checkpoints") == nil {
+		l.report.add(Error, position{1, 1}, "checkpoints", `"checkpoints" is missing: this program has no default store; it has `+strings.Join(l.reg.storeNames(), ", "))
+	}
+}
+
+// checkDelivery refuses effectively once without the provenance that it reads (G-8).
+func (l *loader) checkDelivery(t *Task) {
+	mode := t.Provenance.Mode
+	if t.Delivery == EffectivelyOnce && mode != "" && mode != "full" {
+		l.report.errorAt(t.at.get("provenance"),
+			"effectively-once finds what is already at the target by repl-source and repl-id, which provenance %q leaves out; use full", mode)
+	}
+}
+
+// checkRoutes finds targets that no event can reach.
+func (l *loader) checkRoutes(t *Task) {
+	if t.Match != "first" {
+		return
+	}
+	for i := range t.Targets {
+		if t.Targets[i].When == "" && i < len(t.Targets)-1 {
+			l.report.errorAt(t.Targets[i+1].at, `no event gets here: with "match: first", the target before takes every event, because it has no "when"`)
+			return
+		}
+	}
+}
+
+// checkDeadLetters finds a policy without the hub that it needs, and keys that mean
+// nothing for it.
+func (l *loader) checkDeadLetters(t *Task) {
+	n := t.at.get("deadLetters")
+	if t.OnError == OnErrorDeadLetter && n == nil {
+		l.report.errorAt(t.at.get("onError"), `dead-letter needs "deadLetters": the address where such events go`)
+	}
+	if t.DeadLetters == nil || n.kind != mapNode {
+		return
+	}
+	for _, key := range []string{"name", "when", "edit"} {
+		if e := n.entry(key); e != nil {
+			l.report.errorAtKey(e, "%q has no meaning for dead letters: they go there as they were read", key)
+		}
+	}
+}
+
+// checkSelf refuses a task that writes to the hub that it reads.
+func (l *loader) checkSelf(t *Task) {
+	if t.Source.Connection == nil {
+		return
+	}
+	for i := range t.Targets {
+		if l.sourceHub(t) == l.targetHub(&t.Targets[i]) {
+			l.report.errorAt(t.Targets[i].at, "the task writes to %s, the hub that it reads: its events would go round for ever", t.Source.Address())
+		}
+	}
+	if d := t.DeadLetters; d != nil && l.sourceHub(t) == l.targetHub(d) {
+		l.report.errorAt(d.at, "dead letters would go to %s, the hub that the task reads, and fail again for ever", t.Source.Address())
+	}
+}
+
+// hubKey identifies a hub as far as the file tells.
+type hubKey struct {
+	connection *Connection
+	hub        string
+}
+
+func (l *loader) sourceHub(t *Task) hubKey {
+	return hubKey{l.canonical(t.Source.Connection), t.Source.Hub}
+}
+
+func (l *loader) targetHub(t *Target) hubKey { return hubKey{l.canonical(t.Connection), t.Hub} }
+
+// canonical returns the first connection that says the same as c: two names for one
+// namespace are one (G-1).
+func (l *loader) canonical(c *Connection) *Connection {
+	if l.canon == nil {
+		l.canon = map[*Connection]*Connection{}
+		for i, a := range l.app.Connections {
+			l.canon[a] = a
+			for _, b := range l.app.Connections[:i] {
+				if a.Driver.Name == b.Driver.Name && reflect.DeepEqual(a.Options, b.Options) {
+					l.canon[a] = b
+					break
+				}
+			}
+		}
+	}
+	return l.canon[c]
+}
+
+// checkGroups refuses two tasks with one consumer group (G-10): each would get a part of
+// the partitions.
+func (l *loader) checkGroups() {
+	type groupKey struct {
+		hubKey
+		group string
+	}
+	owners := map[groupKey]*Task{}
+	for _, t := range l.app.Tasks {
+		if t.Source.Group == "" {
+			continue
+		}
+		key := groupKey{l.sourceHub(t), t.Source.Group}
+		owner := owners[key]
+		if owner == nil {
+			owners[key] = t
+			continue
+		}
+		at := t.Source.at
+		if n := at.get("consumerGroup"); n != nil {
+			at = n
+		}
+		l.report.errorAt(at, "consumer group %q of %s belongs to task %q already: two tasks would each get a part of the partitions",
+			t.Source.Group, t.Source.Address(), owner.Name)
+	}
+}
+
+// checkMemory compares the windows of the tasks with the budget of all.
+func (l *loader) checkMemory(root *node) {
+	if l.app.Memory == 0 {
+		return
+	}
+	if least := Size(len(l.app.Tasks)) << 20; l.app.Memory < max(least, 1<<20) {
+		l.report.errorAt(root.get("memory"), "%s is too little: each task needs 1MiB at least", l.app.Memory)
+		return
+	}
+	var sum Size
+	for _, t := range l.app.Tasks {
+		if sum += t.Window.Bytes; sum > l.app.Memory {
+			l.report.errorAt(t.at.find("window.bytes"), `the windows up to this one take %s, more than "memory" (%s)`, sum, l.app.Memory)
+			return
+		}
+	}
+}
+
+// checkCircles warns of tasks through which events come back to where they began.
+// Filters may keep them from it, so it is no error.
+func (l *loader) checkCircles() {
+	readers := map[hubKey][]*Task{}
+	for _, t := range l.app.Tasks {
+		if t.Source.Connection != nil {
+			readers[l.sourceHub(t)] = append(readers[l.sourceHub(t)], t)
+		}
+	}
+	const onPath, done = 1, 2
+	state := map[*Task]int{}
+	var path []*Task
+	var visit func(t *Task)
+	visit = func(t *Task) {
+		state[t] = onPath
+		path = append(path, t)
+		for i := range t.Targets {
+			for _, u := range readers[l.targetHub(&t.Targets[i])] {
+				switch {
+				case u == t: // an error of its own
+				case state[u] == onPath:
+					l.warnCircle(path[slices.Index(path, u):])
+				case state[u] != done:
+					visit(u)
+				}
+			}
+		}
+		path = path[:len(path)-1]
+		state[t] = done
+	}
+	for _, t := range l.app.Tasks {
+		if state[t] == 0 && t.Source.Connection != nil {
+			visit(t)
+		}
+	}
+}
+
+func (l *loader) warnCircle(tasks []*Task) {
+	names := make([]string, len(tasks))
+	for i, t := range tasks {
+		names[i] = t.Name
+	}
+	last := tasks[len(tasks)-1]
+	l.report.add(Warning, last.at.keyPos, last.at.path,
+		fmt.Sprintf("events come back to where they began through %s; unless something stops them they go round for ever", strings.Join(names, ", ")))
+}
