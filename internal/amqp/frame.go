@@ -96,8 +96,12 @@ func NewFrameReader(r io.Reader, limit uint32) *FrameReader {
 	return &FrameReader{r: r, max: limit}
 }
 
-// Buffered reports whether bytes have been read ahead.
-func (f *FrameReader) Buffered() bool { return f.end > f.start }
+// Ready reports whether the next frame has been read ahead as a whole, so that
+// Next will not wait.
+func (f *FrameReader) Ready() bool {
+	n := f.end - f.start
+	return n >= FrameHeaderSize && uint64(n) >= uint64(binary.BigEndian.Uint32(f.buf[f.start:]))
+}
 
 // Header reads a protocol header. Anything else that the peer sent, even in
 // the same segment, is left for the next call.

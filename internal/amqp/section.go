@@ -56,12 +56,14 @@ func Scan(msg []byte) (Sections, error) {
 
 // section reads one section and checks its form.
 func (s *Sections) section(d *Decoder, at []byte) (code uint64, err error) {
-	code = d.Descriptor()
+	if len(at) >= 3 && at[0] == byte(CodeDescribed) && at[1] == byte(CodeSmallUlong) {
+		code, d.b = uint64(at[2]), at[3:]
+	} else {
+		code = d.Descriptor()
+		s.Canonical = false
+	}
 	if d.err == nil && (code < CodeHeader || code > CodeFooter) {
 		return 0, SyntaxError("message has an unknown section")
-	}
-	if len(at) < 3 || at[1] != byte(CodeSmallUlong) {
-		s.Canonical = false
 	}
 	c := d.Peek()
 	start := d.b

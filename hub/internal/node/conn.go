@@ -56,6 +56,8 @@ type conn struct {
 	dirty    []*session // with flows or dispositions to write
 	links    map[*link]struct{}
 	pending  int  // bytes that wait to become durable
+	holding  bool // the reader has more to do before the writer is woken
+	held     bool // and the writer has been left asleep
 	final    bool // write what waits, then close, then hang up
 	closeErr *amqp.Error
 	finalErr error // why the connection ended, for the log
@@ -136,16 +138,15 @@ func (c *conn) read() error {
 		if c.trace != nil {
 			c.trace.frame(amqp.Received, f)
 		}
-		if len(f.Body) == 0 {
-			continue
-		}
 		if f.Type != amqp.TypeAMQP {
 			return protocolError("frame of type %d where AMQP is spoken", f.Type)
 		}
-		if err := c.handle(f); err != nil {
-			return err
+		if len(f.Body) > 0 {
+			if err := c.handle(f); err != nil {
+				return err
+			}
 		}
-		if err := c.backpressure(); err != nil {
+		if err := c.backpressure(c.frames.Ready()); err != nil {
 			return err
 		}
 	}
@@ -273,17 +274,29 @@ func (c *conn) release() {
 }
 
 // backpressure holds the reader while the client makes the server hold too
-// much.
-func (c *conn) backpressure() error {
+// much. While more frames are there to be handled at once, the writer is not
+// woken for each disposition.
+func (c *conn) backpressure(more bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for len(c.outbox) > c.lim.OutboxBytes || c.pending > c.lim.PendingBytes || c.ranges() > maxRanges {
+	full := c.full()
+	if c.held && (full || !more) {
+		c.held = false
+		c.signal()
+	}
+	c.holding = more && !full
+	for ; full; full = c.full() {
 		if c.isDown.Load() {
 			return net.ErrClosed
 		}
 		c.space.Wait()
 	}
 	return nil
+}
+
+// full is called with mu held.
+func (c *conn) full() bool {
+	return c.pending > c.lim.PendingBytes || len(c.outbox) > c.lim.OutboxBytes || c.ranges() > maxRanges
 }
 
 // maxRanges bounds the dispositions that wait to be written.

@@ -211,7 +211,11 @@ func (s *session) mark() {
 		s.marked = true
 		s.c.dirty = append(s.c.dirty, s)
 	}
-	s.c.signal()
+	if s.c.holding {
+		s.c.held = true
+	} else {
+		s.c.signal()
+	}
 }
 
 // count notes the arrival of a transfer frame.
