@@ -68,7 +68,7 @@ func TestCompare(t *testing.T) {
 				"west/in/0@0 was altered: it gained or lost its partition key", "west/in/0@0 is out of order",
 			}}},
 		"two of one key swapped": {func(r []audit.Record) []audit.Record { r[0], r[6] = r[6], r[0]; return r },
-			audit.Report{Reordered: 2, Examples: []string{"west/in/0@0 is out of order", "west/in/0@3 is out of order"}}},
+			audit.Report{Reordered: 1, Examples: []string{"west/in/0@0 is out of order"}}},
 		"two of different keys swapped": {func(r []audit.Record) []audit.Record { r[0], r[1] = r[1], r[0]; return r }, audit.Report{}},
 		"another partition": {func(r []audit.Record) []audit.Record { r[0].Partition = "1"; return r },
 			audit.Report{Misplaced: 1, Examples: []string{"west/in/0@0 went to partition 1"}}},
