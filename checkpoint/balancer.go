@@ -67,7 +67,7 @@ func NewBalancer(o Options) (*Balancer, error) {
 		wake:     make(chan struct{}, 1),
 		hurry:    make(chan struct{}, 1),
 		// Seeded by the owner: instances differ, and a simulation repeats.
-		rnd:     rand.New(rand.NewPCG(h.Sum64(), 1)), //nolint:gosec // jitter needs no secrecy
+		rnd:     rand.New(rand.NewPCG(h.Sum64(), 1)),
 		held:    map[string]*claim{},
 		orphans: map[string]time.Time{},
 		resting: map[string]rest{},

@@ -41,7 +41,7 @@ var triple = step("triple", func(_ context.Context, e *hubferry.Event) ([]hubfer
 		if err != nil {
 			return nil, err
 		}
-		c.Properties.Set("part", hubferry.Int(int32(i))) //nolint:gosec // 0 to 2
+		c.Properties.Set("part", hubferry.Int(int32(i)))
 	}
 	return parts, nil
 })

@@ -28,7 +28,7 @@ func (w *worker) fetch(ctx context.Context) error {
 		cancel()
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // a clean stop is no error
 		case paused:
 			attempt = 0
 			continue
@@ -54,9 +54,7 @@ func (w *worker) fetch(ctx context.Context) error {
 			return fmt.Errorf("gave up after %d attempts: %w", attempt-1, err)
 		}
 		w.retrying(fmt.Errorf("%s: %w", w.place, err), d)
-		if sleep(ctx, d) != nil {
-			return nil
-		}
+		_ = sleep(ctx, d) // the next round sees why
 	}
 }
 

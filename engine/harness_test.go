@@ -214,7 +214,7 @@ func (h *holder) Release(context.Context) error {
 func event(key string, n int) hubferry.Event {
 	e := hubferry.NewEvent(&hubferry.Content{
 		Body:       fmt.Appendf(nil, "%s#%d", key, n),
-		Properties: hubferry.Properties{{Name: "n", Value: hubferry.Int(int32(n))}}, //nolint:gosec // small in tests
+		Properties: hubferry.Properties{{Name: "n", Value: hubferry.Int(int32(n))}},
 	})
 	if key != "" {
 		e.Key = hubferry.Text(key)

@@ -124,7 +124,7 @@ func (l *lane) write(ctx context.Context, run []item, events []*hubferry.Event) 
 	var last *worker
 	for i := range run {
 		if w := run[i].worker; w != last {
-			defer context.AfterFunc(w.ctx, cancel)()
+			defer context.AfterFunc(w.ctx, cancel)() //nolint:revive // each lasts as long as the write
 			last = w
 		}
 	}

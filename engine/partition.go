@@ -93,7 +93,7 @@ func passes(err error) bool {
 // once runs one worker.
 func (p *partition) once(stop context.Context) error {
 	if stop.Err() != nil || p.ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // a clean stop is no error
 	}
 	p.setState(hubferry.Starting, nil)
 	w, err := p.start(stop)
@@ -134,8 +134,10 @@ func (p *partition) start(ctx context.Context) (*worker, error) {
 		states = p.from.states
 	case checkpoint != nil && !p.anew:
 		if checkpoint.Err != nil {
-			return nil, &hubferry.Error{Kind: hubferry.Fatal, Op: "read checkpoint of", Place: p.place, Err: checkpoint.Err,
-				Hint: "repair or remove this one checkpoint; without one the task begins at its start position"}
+			return nil, &hubferry.Error{
+				Kind: hubferry.Fatal, Op: "read checkpoint of", Place: p.place, Err: checkpoint.Err,
+				Hint: "repair or remove this one checkpoint; without one the task begins at its start position",
+			}
 		}
 		p.from, p.incarnation = &mark{position: checkpoint.Position, states: checkpoint.States}, checkpoint.Incarnation
 		states = checkpoint.States

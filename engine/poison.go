@@ -28,8 +28,10 @@ func (w *worker) poison(t hubferry.Ticket, err error) {
 		}
 		w.deadLetter(b, t, err)
 	default:
-		w.fail(&hubferry.Error{Kind: hubferry.Refused, Op: "stop", Err: err,
-			Hint: "onError is stop: repair the cause and resume the task, or set onError: dead-letter or drop"})
+		w.fail(&hubferry.Error{
+			Kind: hubferry.Refused, Op: "stop", Err: err,
+			Hint: "onError is stop: repair the cause and resume the task, or set onError: dead-letter or drop",
+		})
 	}
 }
 

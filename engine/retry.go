@@ -43,7 +43,7 @@ func (r Retry) delay(n int, err error) (time.Duration, bool) {
 			d = min(r.Min<<shift, r.Max)
 		}
 		// Jitter keeps a fleet that failed together from returning together.
-		d += time.Duration((rand.Float64() - 0.5) * 0.4 * float64(d)) //nolint:gosec // spreading load needs no secrecy
+		d += time.Duration((rand.Float64() - 0.5) * 0.4 * float64(d))
 	}
 	if e, ok := errors.AsType[*hubferry.Error](err); ok && e.Kind == hubferry.Throttled {
 		d = max(d, e.After, time.Second)

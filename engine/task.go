@@ -53,11 +53,11 @@ func (t *task) run(stop, hard context.Context) error {
 	t.lanes = lanes
 	defer t.close(hard, stopLanes)
 	if err := t.open(stop); err != nil {
-		return nil //nolint:nilerr // stop came before the task could begin; the state tells why
+		return nil // stop came before the task could begin; the state tells why
 	}
 	coordinator, err := persist(stop, t, "coordinate", t.Coordinate)
 	if err != nil {
-		return nil //nolint:nilerr // as above
+		return nil // as above
 	}
 	var running sync.WaitGroup
 	for {

@@ -157,7 +157,8 @@ func TestOneServiceOneDriver(t *testing.T) {
 		{"github.com/Azure/go-amqp", []string{"driver/eventhubs/..."}, "its types and its errors end at the driver"},
 		{"github.com/Azure/azure-sdk-for-go/sdk/azidentity", []string{"driver/eventhubs/..."}, "credentials end at the driver"},
 		{
-			"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs", []string{"cli/...", "interop/..."},
+			"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs",
+			[]string{"cli/...", "interop/..."},
 			"it is the independent judge of what we moved: it must not be what moves it (and it gives every event a message id)",
 		},
 		{"github.com/twmb/franz-go", []string{"driver/kafka/..."}, "its types and its errors end at the driver"},

@@ -144,7 +144,7 @@ func (p *pkg) dir() string {
 
 // packages are ours and all that they need, by import path.
 var packages = sync.OnceValues(func() (map[string]*pkg, error) {
-	list := exec.Command("go", "list", "-deps", "-json=ImportPath,Name,Standard,Imports,Deps", "./...") //nolint:noctx // ends by itself
+	list := exec.Command("go", "list", "-deps", "-json=ImportPath,Name,Standard,Imports,Deps", "./...")
 	list.Dir, list.Stderr = root, os.Stderr
 	out, err := list.Output()
 	if err != nil {

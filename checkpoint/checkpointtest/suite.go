@@ -31,9 +31,9 @@ type Case struct {
 
 // Run runs all cases, each with a harness of its own. The function that makes it may
 // clean up with t.Cleanup.
-func Run(t *testing.T, make func(t testing.TB) Harness) {
+func Run(t *testing.T, harness func(t testing.TB) Harness) {
 	for _, c := range Cases() {
-		t.Run(c.Name, func(t *testing.T) { c.Check(t, make(t)) })
+		t.Run(c.Name, func(t *testing.T) { c.Check(t, harness(t)) })
 	}
 }
 

@@ -3,6 +3,7 @@ package mem
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/hubferry/hubferry"
@@ -141,12 +142,7 @@ func (f *Fault) matches(events []*hubferry.Event) bool {
 	if f.Match == nil {
 		return true
 	}
-	for _, e := range events {
-		if f.Match(e) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(events, f.Match)
 }
 
 // begin is what every operation does first: it counts, waits as a fault says, and

@@ -160,8 +160,10 @@ func (h *Hub) attach(r *reader, after hubferry.Position) error {
 	r.partition, r.next = p, after
 	for other := range p.readers {
 		if other.group == r.group && other.epoch > r.epoch && h.options.Kind == Log {
-			return &hubferry.Error{Kind: hubferry.Lost, Op: "open reader", Place: r.place,
-				Hint: "another reader of this consumer group has a higher epoch; use a consumer group of your own"}
+			return &hubferry.Error{
+				Kind: hubferry.Lost, Op: "open reader", Place: r.place,
+				Hint: "another reader of this consumer group has a higher epoch; use a consumer group of your own",
+			}
 		}
 	}
 	if r.epoch != hubferry.NoEpoch {
@@ -181,8 +183,10 @@ func (p *partition) refuses(after hubferry.Position, place *hubferry.Place) erro
 	if !bad {
 		return nil
 	}
-	return &hubferry.Error{Kind: hubferry.Gap, Op: "open reader", Place: place, From: after.Sequence + 1, To: after.Sequence,
-		Hint: "the position is not one of this hub; was it deleted and created again?"}
+	return &hubferry.Error{
+		Kind: hubferry.Gap, Op: "open reader", Place: place, From: after.Sequence + 1, To: after.Sequence,
+		Hint: "the position is not one of this hub; was it deleted and created again?",
+	}
 }
 
 // Close implements hubferry.Source.

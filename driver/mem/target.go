@@ -208,8 +208,10 @@ func (w *writer) record(e *hubferry.Event, stamp *hubferry.Stamp, partition int)
 		w.stamp(&r, e, stamp)
 	}
 	if n := r.size(); n > w.hub.options.MaxEvent {
-		return refused(&hubferry.Error{Kind: hubferry.TooLarge, Op: "write",
-			Err: fmt.Errorf("the event has %d bytes, the hub takes %d", n, w.hub.options.MaxEvent)})
+		return refused(&hubferry.Error{
+			Kind: hubferry.TooLarge, Op: "write",
+			Err: fmt.Errorf("the event has %d bytes, the hub takes %d", n, w.hub.options.MaxEvent),
+		})
 	}
 	return r, nil
 }

@@ -195,13 +195,13 @@ func (x *Encoder) appendProperties(dst []byte, e *hubferry.Event, props hubferry
 func repeats(props hubferry.Properties) map[string]int {
 	const few = 16
 	if len(props) <= few {
-		clear := true
+		distinct := true
 		for i := range props {
 			for j := range i {
-				clear = clear && props[i].Name != props[j].Name
+				distinct = distinct && props[i].Name != props[j].Name
 			}
 		}
-		if clear {
+		if distinct {
 			return nil
 		}
 	}

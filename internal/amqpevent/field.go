@@ -63,6 +63,7 @@ func asID(v hubferry.Value) (hubferry.Value, bool) {
 		return v, true
 	case hubferry.KindString, hubferry.KindSymbol:
 		return hubferry.String(v.Raw()), utf8.ValidString(v.Raw())
+	default:
 	}
 	if n, ok := v.AsInt(); ok && n >= 0 {
 		return hubferry.ULong(uint64(n)), true
