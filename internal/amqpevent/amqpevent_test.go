@@ -61,6 +61,7 @@ func everyValue(t testing.TB) hubferry.Properties {
 }
 
 func fullContent(t testing.TB) *hubferry.Content {
+	t.Helper()
 	return &hubferry.Content{
 		Body:       []byte{0, 1, 2, 0xff},
 		Properties: everyValue(t),

@@ -9,6 +9,7 @@ import (
 
 // typical is an event as it is mostly seen: a key, a few properties, a JSON body.
 func typical(b *testing.B, body int) []byte {
+	b.Helper()
 	e := hubferry.NewEvent(&hubferry.Content{
 		Body: make([]byte, body),
 		Properties: hubferry.Properties{
@@ -41,6 +42,7 @@ func BenchmarkDecode(b *testing.B) {
 }
 
 func benchmarkEncode(b *testing.B, edited bool) {
+	b.Helper()
 	form, facts := Parse(typical(b, 1024))
 	e := hubferry.NewEncodedEvent(form)
 	e.Key, e.Time = facts.Key, time.UnixMilli(1700000000000)
