@@ -9,10 +9,10 @@ import (
 )
 
 // What a user of a package sees must not be another project's type: its next major version would be ours, and its
-// documentation would be part of ours.
+// documentation would be part of ours. An adapter that is made for one SDK shows that SDK.
 func TestNoForeignTypesInTheAPI(t *testing.T) {
 	for _, s := range goSources(t) {
-		if s.test || s.ast.Name.Name == "main" || under(s.dir, "cli/...", "interop/...") || strings.Contains("/"+s.dir+"/", "/internal/") {
+		if s.test || s.ast.Name.Name == "main" || under(s.dir, "audit/azure", "cli/...", "interop/...") || strings.Contains("/"+s.dir+"/", "/internal/") {
 			continue
 		}
 		foreign := map[string]string{} // by the name it has in the file
