@@ -14,7 +14,7 @@ type Application struct {
 	// Connections are sorted by name.
 	Connections []*Connection
 	Store       Store
-	// Memory is the budget for the events of all tasks together; 0 means the default.
+	// Memory is the budget for the events of all tasks together.
 	Memory Size
 	// Drain is how long a stopping program may finish what is under way; 0 means the
 	// engine's default.
@@ -82,6 +82,8 @@ type Source struct {
 	// Group is the consumer group, "" where the driver has none.
 	Group string
 	Start Start
+	// Shared says that other programs share the work of the group (G-10).
+	Shared bool
 
 	at *node
 }

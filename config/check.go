@@ -26,6 +26,9 @@ func (l *loader) check(root *node) {
 // checkDelivery refuses effectively once without the provenance that it reads (G-8).
 func (l *loader) checkDelivery(t *Task) {
 	mode := t.Provenance.Mode
+	if t.Delivery == EffectivelyOnce && !l.reg.EffectivelyOnce {
+		l.report.errorAt(t.at.get("delivery"), "delivery effectively-once is not built yet; use at-least-once")
+	}
 	if t.Delivery == EffectivelyOnce && mode != "" && mode != "full" {
 		l.report.errorAt(t.at.get("provenance"),
 			"effectively-once finds what is already at the target by repl-source and repl-id, which provenance %q leaves out; use full", mode)
@@ -97,7 +100,8 @@ func (l *loader) canonical(c *Connection) *Connection {
 		for i, a := range l.app.Connections {
 			l.canon[a] = a
 			for _, b := range l.app.Connections[:i] {
-				if a.Driver.Name == b.Driver.Name && reflect.DeepEqual(a.Options, b.Options) {
+				// Two connections without any option say nothing.
+				if a.Driver.Name == b.Driver.Name && !reflect.ValueOf(a.Options).Elem().IsZero() && reflect.DeepEqual(a.Options, b.Options) {
 					l.canon[a] = b
 					break
 				}
@@ -134,20 +138,42 @@ func (l *loader) checkGroups() {
 	}
 }
 
-// checkMemory compares the windows of the tasks with the budget of all.
+// The memory budget. Half of it is shared by the windows of the tasks, the other half by
+// the buffers of the connections.
+const (
+	defaultMemory = 256 << 20
+	leastWindow   = 1 << 20 // an event may be that large
+)
+
+// checkMemory gives every task its share of the budget.
 func (l *loader) checkMemory(root *node) {
-	if l.app.Memory == 0 {
-		return
+	at, path := position{1, 1}, "memory"
+	if n := root.get("memory"); n != nil {
+		at = n.pos
+	} else {
+		l.app.Memory = defaultMemory
 	}
-	if least := Size(len(l.app.Tasks)) << 20; l.app.Memory < max(least, 1<<20) {
-		l.report.errorAt(root.get("memory"), "%s is too little: each task needs 1MiB at least", l.app.Memory)
-		return
-	}
-	var sum Size
+	rest, sharers := l.app.Memory/2, Size(0)
 	for _, t := range l.app.Tasks {
-		if sum += t.Window.Bytes; sum > l.app.Memory {
-			l.report.errorAt(t.at.find("window.bytes"), `the windows up to this one take %s, more than "memory" (%s)`, sum, l.app.Memory)
+		if t.Window.Bytes == 0 {
+			sharers++
+			continue
+		}
+		if rest -= t.Window.Bytes; rest < 0 {
+			l.report.errorAt(t.at.find("window.bytes"),
+				`the windows up to this one take %s more than half of "memory" (%s)`, -rest, l.app.Memory)
 			return
+		}
+	}
+	if sharers > 0 && rest/sharers < leastWindow {
+		l.report.add(Error, at, path, fmt.Sprintf(
+			`%s of memory is too little: each of %d tasks needs a window of %s, and windows get half of it; set "memory" to %s at least`,
+			l.app.Memory, len(l.app.Tasks), Size(leastWindow), 2*(sharers*leastWindow+l.app.Memory/2-rest)))
+		return
+	}
+	for _, t := range l.app.Tasks {
+		if t.Window.Bytes == 0 {
+			t.Window.Bytes = rest / sharers
 		}
 	}
 }

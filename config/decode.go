@@ -38,6 +38,9 @@ func (d *decoder) options(n *node, o hubferry.Options, more ...any) {
 		if at.broken || d.reportedSince(before, at, p.Field) {
 			continue // Validate saw a zero value because of what was reported already
 		}
+		if clean := len(d.report.problems) == before && !n.anyBroken(); !clean && at.kind != scalarNode {
+			continue // what the struct lacks as a whole may be what was reported already
+		}
 		text := hide(p.Message, secrets, 3)
 		if name := lastKey(p.Field); name != "" && !strings.Contains(text, name) {
 			text = `"` + name + `": ` + text
@@ -74,11 +77,11 @@ func lastKey(path string) string {
 // value decodes a node into v, which is settable. The field, if there is one, brings
 // what its tags know.
 func (d *decoder) value(n *node, v reflect.Value, f *field) {
-	if n.broken {
-		return
-	}
 	if reflect.PointerTo(v.Type()).Implements(decoderType) {
 		v.Addr().Interface().(nodeDecoder).decodeNode(d, n)
+		return
+	}
+	if n.broken {
 		return
 	}
 	t := v.Type()
@@ -145,18 +148,22 @@ func (d *decoder) structs(n *node, values []reflect.Value) {
 		return
 	}
 	known := fieldNames(fields)
+	misspelled := map[string]bool{}
 	for i := range n.entries {
 		e := &n.entries[i]
 		at := indexOf(known, e.key)
 		if at < 0 {
 			d.report.errorAtKey(e, "unknown key %q%s", e.key, suggest(e.key, known))
+			if meant, ok := nearest(e.key, known); ok {
+				misspelled[meant] = true
+			}
 			continue
 		}
 		f := &fields[at]
 		d.value(e.value, owner[f.name].FieldByIndex(f.index), f)
 	}
 	for i := range fields {
-		if f := &fields[i]; f.required && n.get(f.name) == nil {
+		if f := &fields[i]; f.required && n.get(f.name) == nil && !misspelled[f.name] {
 			d.report.missingAt(n, "%q is missing%s", f.name, because(f.description))
 		}
 	}
@@ -188,9 +195,18 @@ func indexOf(list []string, s string) int {
 	return -1
 }
 
+// mismatch reports a value of the wrong kind.
+func (d *decoder) mismatch(n *node, want string) {
+	if name := lastKey(n.path); n.kind == nullNode && name != "" {
+		d.report.missingAt(n, "%q has no value; expected %s", name, want)
+		return
+	}
+	d.report.errorAt(n, "expected %s, found %s", want, n.describe())
+}
+
 func (d *decoder) mapValue(n *node, v reflect.Value) {
 	if n.kind != mapNode {
-		d.report.errorAt(n, "expected a map, found %s", n.describe())
+		d.mismatch(n, "a map")
 		return
 	}
 	t := v.Type()
@@ -204,7 +220,7 @@ func (d *decoder) mapValue(n *node, v reflect.Value) {
 
 func (d *decoder) slice(n *node, v reflect.Value) {
 	if n.kind != listNode {
-		d.report.errorAt(n, "expected a list, found %s", n.describe())
+		d.mismatch(n, "a list")
 		return
 	}
 	v.Set(reflect.MakeSlice(v.Type(), len(n.items), len(n.items)))

@@ -198,6 +198,7 @@ func registry() *config.Registry {
 			}
 			return func(*hubferry.Event) (bool, error) { return true, nil }, nil
 		},
+		EffectivelyOnce: true,
 		Sections: []config.Section{{Name: "hub", Description: "The embedded hub.", Options: func() any { return new(hubSection) }}},
 	}
 }

@@ -71,14 +71,16 @@ func (l *loader) variable(e *entry) ([]string, bool) {
 	return values, len(l.report.problems) == before
 }
 
-// unused reports variables that change nothing.
-func (l *loader) unused(e *entry, x *expander) {
-	list := e.value.get("forEach")
+// unused reports variables that change nothing, and whether there are any.
+func (l *loader) unused(e *entry, x *expander) bool {
+	list, found := e.value.get("forEach"), false
 	for name := range x.placeholders {
 		if !x.used[name] {
+			found = true
 			l.report.errorAtKey(list.entry(name), "{%s} is not used in the task", name)
 		}
 	}
+	return found
 }
 
 // name returns a task's name with its placeholders replaced.

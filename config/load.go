@@ -50,6 +50,7 @@ type loader struct {
 	broken map[string]bool
 	// canon leads to the first of several connections that say the same.
 	canon map[*Connection]*Connection
+	hasTasks bool
 	// instances counts the tasks that forEach makes.
 	instances int
 }
@@ -68,13 +69,15 @@ func (l *loader) load() *Application {
 	if root == nil {
 		return l.app
 	}
-	tasks := root.get("tasks") // expanded one by one: each may have variables of its own
+	tasks := root.get("tasks")
+	l.hasTasks = tasks != nil
+	// Tasks are expanded one by one: each may have variables of its own.
 	root = l.expander(nil).expand(root.without("tasks"))
 	var top topKeys
 	l.topLevel(root, &top)
 	l.app.Memory, l.app.Drain = top.Memory, top.Drain
 	l.connections(top.Connections.at)
-	l.store(root, top.Checkpoints.at)
+	l.store(top.Checkpoints.at)
 	l.defaults(top.Defaults.at)
 	l.tasks(tasks, top.Defaults.at)
 	l.check(root)
@@ -210,7 +213,7 @@ const (
 )
 
 // store decodes the checkpoint store, or sets the default one.
-func (l *loader) store(root, n *node) {
+func (l *loader) store(n *node) {
 	at := n
 	if n == nil {
 		kind, ok := l.reg.store(defaultStore)
@@ -229,13 +232,13 @@ func (l *loader) store(root, n *node) {
 		l.app.Store = Store{Kind: kind, Options: o}
 		at = key.value
 	}
-	l.storePath(root, at)
+	l.storePath(at)
 }
 
 // storePath places the default store's database beside the file. In a Kubernetes pod
 // that folder is likely to vanish with the pod, and all progress with it: there a path
 // must be named.
-func (l *loader) storePath(root, at *node) {
+func (l *loader) storePath(at *node) {
 	if l.app.Store.Kind.Name != defaultStore {
 		return
 	}
@@ -245,7 +248,7 @@ func (l *loader) storePath(root, at *node) {
 	}
 	_, pod := l.in.lookup("KUBERNETES_SERVICE_HOST")
 	switch given := path.String(); {
-	case given == "" && pod && root.get("tasks") == nil && at == nil:
+	case given == "" && pod && !l.hasTasks && at == nil:
 		// Nothing will be stored.
 	case given == "" && pod:
 		const text = `in a Kubernetes pod the default SQLite store is lost with the pod, and all events would be repeated; name a path on a volume, or another store, under "checkpoints"`

@@ -40,7 +40,7 @@ func (a archive) file(name string) []byte {
 }
 
 // input returns the case as Load takes it. The yaml is written with these escapes where
-// text files cannot hold the bytes: <BOM>, <TAB>, <CR>, <NUL>, <FF>.
+// text files cannot hold the bytes: <BOM>, <TAB>, <CR>, <NUL>, <FF>, <FE>.
 func (a archive) input() config.Input {
 	return config.Input{
 		File: "hubferry.yaml",
@@ -67,7 +67,7 @@ type byteReplacer struct{ *strings.Replacer }
 
 func (r byteReplacer) Replace(b []byte) []byte { return []byte(r.Replacer.Replace(string(b))) }
 
-var unescape = byteReplacer{strings.NewReplacer("<BOM>", "\xEF\xBB\xBF", "<TAB>", "\t", "<CR>", "\r", "<NUL>", "\x00", "<FF>", "\xFF")}
+var unescape = byteReplacer{strings.NewReplacer("<BOM>", "\xEF\xBB\xBF", "<TAB>", "\t", "<CR>", "\r", "<NUL>", "\x00", "<FF>", "\xFF", "<FE>", "\xFE")}
 
 func (a archive) registry() *config.Registry {
 	reg := registry()

@@ -21,7 +21,7 @@ func suggestKey[V any](name string, known map[string]V) string {
 }
 
 // nearest returns the known name with the smallest edit distance, if it is at most a
-// third of the name's length, letter case not counted. The first wins among equals.
+// third of the name's length, letter case not counted, or else the first that begins with it.
 func nearest(name string, known []string) (string, bool) {
 	if len(name) > 100 {
 		return "", false
@@ -33,7 +33,15 @@ func nearest(name string, known []string) (string, bool) {
 			best, least = k, d
 		}
 	}
-	return best, best != ""
+	if best != "" || len(lower) < 3 {
+		return best, best != ""
+	}
+	for _, k := range known { // a word that was cut short
+		if strings.HasPrefix(strings.ToLower(k), lower) {
+			return k, true
+		}
+	}
+	return "", false
 }
 
 // distance is the number of bytes to insert, delete, replace or swap with their

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -127,6 +128,13 @@ func (n *node) expansions() []expansion {
 	return list
 }
 
+// anyBroken reports whether a reference at or below n could not be resolved.
+func (n *node) anyBroken() bool {
+	return n.broken ||
+		slices.ContainsFunc(n.entries, func(e entry) bool { return e.value.anyBroken() }) ||
+		slices.ContainsFunc(n.items, (*node).anyBroken)
+}
+
 // describe says what a node is, for "expected a map, found a list".
 func (n *node) describe() string {
 	switch n.kind {
@@ -141,6 +149,8 @@ func (n *node) describe() string {
 	switch {
 	case !n.literal():
 		return "the value of " + n.refs[0].reference
+	case printable(n.text) && n.quoted && !n.loose && n.text != "":
+		return "the text " + strconv.Quote(n.text)
 	case printable(n.text):
 		return strconv.Quote(n.text)
 	}

@@ -13,6 +13,8 @@ type Registry struct {
 	// Condition compiles the expression of a target's "when"; nil means that the
 	// program has no expressions, and a "when" is refused.
 	Condition func(expression string) (hubferry.Condition, error)
+	// EffectivelyOnce says that the engine can do it; without, it is refused.
+	EffectivelyOnce bool
 	// Sections are further top-level keys.
 	Sections []Section
 }

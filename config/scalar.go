@@ -16,13 +16,13 @@ import (
 func (d *decoder) scalar(n *node, v reflect.Value, f *field) {
 	want := expectation(v.Type(), f)
 	if n.kind != scalarNode {
-		d.report.errorAt(n, "expected %s, found %s", want, n.describe())
+		d.mismatch(n, want)
 		return
 	}
 	d.warnLiteral(n, v.Type())
 	switch ok, known := d.special(n, v); {
 	case known && !ok:
-		d.report.errorAt(n, "expected %s, found %s", want, n.describe())
+		d.mismatch(n, want)
 		return
 	case known:
 		return
@@ -40,11 +40,11 @@ func (d *decoder) scalar(n *node, v reflect.Value, f *field) {
 		return
 	}
 	if n.quoted && !n.loose || !setNumber(v, n.text) {
-		d.report.errorAt(n, "expected %s, found %s", want, n.describe())
+		d.mismatch(n, want)
 		return
 	}
 	if f != nil && !inRange(v, f) {
-		d.report.errorAt(n, "expected %s, found %s", want, n.describe())
+		d.mismatch(n, want)
 	}
 }
 
@@ -123,6 +123,8 @@ func expectation(t reflect.Type, f *field) string {
 		return "a duration such as 5s"
 	case timeType:
 		return "a time such as 2026-11-01T00:00:00Z"
+	case reflect.TypeFor[Size]():
+		return "a number of bytes such as 64MiB"
 	}
 	switch t.Kind() {
 	case reflect.Bool:

@@ -30,6 +30,7 @@ type Settings struct {
 	CheckpointEvery CheckpointEvery `yaml:"checkpointEvery" jsonschema_description:"How often progress is stored: after so many events or so much time, whichever comes first."`
 	Window          Window          `yaml:"window" jsonschema_description:"How far reading may run ahead of the checkpoint. A crash repeats at most one window."`
 	Provenance      Provenance      `yaml:"provenance" jsonschema_description:"Which repl-* properties events get at the target. A word in place of the map is the mode."`
+	Balance         Balance         `yaml:"balance" jsonschema_description:"How instances with one checkpoint store share the partitions. All instances of a task need the same."`
 	Start           Start           `yaml:"start" jsonschema:"default=earliest" jsonschema_description:"Where reading begins when there is no checkpoint: earliest, latest, a time, or sequence numbers by partition."`
 }
 
@@ -50,6 +51,14 @@ type CheckpointEvery struct {
 type Window struct {
 	Events int  `yaml:"events" jsonschema:"default=20000,minimum=1" jsonschema_description:"Events of one partition that may lie between its checkpoint and the newest one read."`
 	Bytes  Size `yaml:"bytes" jsonschema_description:"Memory for the events of the task, such as 64MiB; by default an equal share of the memory budget."`
+}
+
+// Balance says how instances share the partitions of a source whose service does not
+// deal them out itself.
+type Balance struct {
+	Strategy string        `yaml:"strategy" jsonschema:"enum=balanced,enum=greedy,default=balanced" jsonschema_description:"How fast partitions change hands when the shares are not fair: an eighth of what is too much per round, or all at once."`
+	Interval time.Duration `yaml:"interval" jsonschema:"default=10s" jsonschema_description:"The time between renewals of ownership."`
+	Expiry   time.Duration `yaml:"expiry" jsonschema:"default=1m" jsonschema_description:"The age at which ownership that was not renewed is anybody's: how long the partitions of an instance that died stand still. At least three intervals."`
 }
 
 // Provenance says which properties tell where an event came from.
@@ -77,7 +86,7 @@ type topKeys struct {
 	Version     formatVersion `yaml:"version" jsonschema:"enum=1" jsonschema_description:"The version of this format: 1."`
 	Connections section       `yaml:"connections" jsonschema_description:"The namespaces and clusters by name. Each has exactly one key, its driver."`
 	Checkpoints section       `yaml:"checkpoints" jsonschema_description:"Where progress is kept, under exactly one key, the kind of store. By default an SQLite database beside the file."`
-	Memory      Size          `yaml:"memory" jsonschema:"default=256MiB" jsonschema_description:"The memory for events on their way, of all tasks together."`
+	Memory      Size          `yaml:"memory" jsonschema:"default=256MiB" jsonschema_description:"The memory for events on their way, of all tasks together. Half of it is for the windows of the tasks, half for the buffers of the connections."`
 	Drain       time.Duration `yaml:"drain" jsonschema:"default=30s" jsonschema_description:"How long a stopping program may finish what is under way."`
 	Defaults    section       `yaml:"defaults" jsonschema_description:"Settings for all tasks. A key of a task replaces that of the defaults as a whole."`
 	Tasks       section       `yaml:"tasks" jsonschema_description:"The replication tasks by name. The name is part of the identity of what a task writes: keep it."`
@@ -113,6 +122,7 @@ type entityKeys struct {
 type sourceKeys struct {
 	entityKeys `yaml:",inline"`
 	Start      Start `yaml:"start" jsonschema:"default=earliest" jsonschema_description:"Where reading begins when there is no checkpoint: earliest, latest, a time, or sequence numbers by partition."`
+	Shared     bool  `yaml:"shared" jsonschema:"default=false" jsonschema_description:"Other programs share the work of the consumer group. What is promised then covers our own share only."`
 }
 
 // targetKeys are the keys of a target beside its driver's options.

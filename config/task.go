@@ -1,10 +1,12 @@
 package config
 
 import (
+	"cmp"
 	"reflect"
 	"slices"
 
 	"github.com/hubferry/hubferry"
+	"github.com/hubferry/hubferry/checkpoint"
 )
 
 // tasks decodes all tasks, one with forEach once for each value.
@@ -29,8 +31,7 @@ func (l *loader) task(e *entry, values map[string]string, defaults *node) {
 	x := l.expander(values)
 	own := x.expand(e.value.without("forEach"))
 	t := &Task{Name: x.name(e), at: withDefaults(own, defaults)}
-	l.unused(e, x)
-	if !l.taskName(e, t.Name, values) {
+	if l.unused(e, x) || !l.taskName(e, t.Name, values) {
 		return
 	}
 	var keys taskKeys
@@ -106,6 +107,11 @@ func (l *loader) settings(s *Settings, n *node) {
 		l.report.errorAt(n.find("checkpointEvery.events"),
 			"a checkpoint after %d events can never be due in a window of %d", every.Events, window.Events)
 	}
+	if b := s.Balance; b.Expiry != 0 && b.Expiry < 3*cmp.Or(b.Interval, checkpoint.DefaultInterval) {
+		l.report.errorAt(n.find("balance.expiry"),
+			`the expiry %s must be at least three intervals of %s, or one late renewal gives partitions away`,
+			b.Expiry, cmp.Or(b.Interval, checkpoint.DefaultInterval))
+	}
 }
 
 // notInFuture refuses a start that nothing has reached.
@@ -125,7 +131,7 @@ func (l *loader) source(t *Task, n *node) {
 	if !ok {
 		return
 	}
-	t.Source = Source{Connection: end.connection, Hub: end.hub, Options: end.options, Start: t.Start, at: end.at}
+	t.Source = Source{Connection: end.connection, Hub: end.hub, Options: end.options, Start: t.Start, Shared: keys.Shared, at: end.at}
 	if keys.Start.isSet() {
 		l.notInFuture(&keys.Start)
 		t.Source.Start = keys.Start
