@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"time"
-
-	"github.com/hubferry/hubferry/hub/internal/entity"
 )
 
 // HubInfo says what a hub is.
@@ -37,7 +35,7 @@ func (s *Server) CreateHub(ctx context.Context, namespace string, o HubOptions) 
 	if n == nil {
 		return fmt.Errorf("%w %q", ErrUnknownNamespace, namespace)
 	}
-	if _, err := n.entity.CreateHub(ctx, o.spec()); err != nil {
+	if _, err := n.entity.CreateHub(ctx, o.spec(&s.o)); err != nil {
 		return fmt.Errorf("create hub %q: %w", o.Name, err)
 	}
 	return nil
@@ -53,8 +51,4 @@ func (s *Server) DeleteHub(ctx context.Context, namespace, name string) error {
 		return fmt.Errorf("delete hub %q: %w", name, err)
 	}
 	return nil
-}
-
-func (o *HubOptions) spec() entity.HubSpec {
-	return entity.HubSpec{Name: o.Name, Partitions: o.Partitions, Groups: o.ConsumerGroups, Rules: o.Rules}
 }

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -17,22 +16,6 @@ import (
 	"github.com/hubferry/hubferry/hub/internal/node"
 	"github.com/hubferry/hubferry/internal/keyhash"
 )
-
-// Limits bound what clients can cost. A zero field is its default.
-type Limits struct {
-	// Connections per namespace, default 5000.
-	Connections int
-	// MessageBytes is the largest publication, one event or one batch with its
-	// envelope; default 1048576, as in the standard tier.
-	MessageBytes int
-	// Handshake is the time for everything up to the open frame, default 30 s.
-	Handshake time.Duration
-	// Write is the time in which a client must take what is written to it,
-	// default 60 s.
-	Write time.Duration
-	// Idle is the idle time-out announced to clients, default 240 s.
-	Idle time.Duration
-}
 
 // ErrUnknownNamespace is returned for a namespace that Options did not name.
 var ErrUnknownNamespace = errors.New("unknown namespace")
@@ -72,8 +55,14 @@ func New(ctx context.Context, o Options) (*Server, error) {
 		s.log = slog.New(slog.DiscardHandler)
 	}
 	s.o.Limits.Handshake = cmp.Or(o.Limits.Handshake, 30*time.Second)
-	if len(o.Namespaces) == 0 {
-		return nil, errors.New("hub: no namespace is given")
+	if err := o.Validate(); err != nil {
+		return nil, fmt.Errorf("hub options: %w", err)
+	}
+	if o.TLS == nil && o.TLSFiles != nil {
+		var err error
+		if s.o.TLS, err = o.TLSFiles.Load(); err != nil {
+			return nil, err
+		}
 	}
 	for _, each := range o.Namespaces {
 		if err := s.addNamespace(ctx, each); err != nil {
@@ -90,15 +79,12 @@ func (s *Server) addNamespace(ctx context.Context, o NamespaceOptions) error {
 	case s.byID[o.Name] != nil:
 		return errors.New("the name is given twice")
 	}
-	dir := ""
-	if s.o.Dir != "" {
-		dir = filepath.Join(s.o.Dir, o.Name)
+	options, err := s.o.entity(&o)
+	if err != nil {
+		return err
 	}
-	ns, err := entity.Open(ctx, entity.Options{
-		Name: o.Name, Dir: dir, Rules: o.Rules, Hash: keyhash.EventHubs,
-		Limits: entity.Limits{MessageBytes: s.o.Limits.MessageBytes},
-		Now:    s.o.Now, Log: s.log.With("namespace", o.Name),
-	})
+	options.Hash = keyhash.EventHubs
+	ns, err := entity.Open(ctx, options)
 	if err != nil {
 		return err
 	}
@@ -120,10 +106,7 @@ func (s *Server) addNamespace(ctx context.Context, o NamespaceOptions) error {
 	s.byID[o.Name] = n
 	s.serving.Go(func() { _ = n.http.Serve(n.handed) })
 	for _, h := range o.Hubs {
-		if _, err := ns.Hub(h.Name); err == nil {
-			continue
-		}
-		if _, err := ns.CreateHub(ctx, h.spec()); err != nil {
+		if _, err := ns.EnsureHub(ctx, h.spec(&s.o)); err != nil {
 			return fmt.Errorf("create hub %q: %w", h.Name, err)
 		}
 	}

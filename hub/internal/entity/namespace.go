@@ -213,19 +213,32 @@ func (n *Namespace) free(name string) error {
 }
 
 // EnsureHub creates a hub, or brings the one that is there to the spec: its
-// retention, status, user metadata and rules become those of the spec, groups
-// that are missing are added, and partitions are added, never taken away.
+// retention becomes that of the spec, and so do its rules unless those of the
+// spec are nil; groups and partitions that are missing are added. Status and
+// user metadata stay. Fewer partitions than there are is an ArgumentError.
 func (n *Namespace) EnsureHub(ctx context.Context, spec HubSpec) (*Hub, error) {
 	h, err := n.CreateHub(ctx, spec)
 	if e, ok := errors.AsType[*Error](err); !ok || e.Condition != EntityAlreadyExists {
 		return h, err
 	}
-	return n.UpdateHub(ctx, spec)
+	return n.updateHub(ctx, spec, func(old HubSpec) HubSpec {
+		spec.Status, spec.UserMetadata = old.Status, old.UserMetadata
+		if spec.Rules == nil {
+			spec.Rules = old.Rules
+		}
+		return spec
+	})
 }
 
-// UpdateHub changes the hub named in the spec as EnsureHub says. Zero
-// Partitions keep their number. The error is NotFound, or an ArgumentError.
+// UpdateHub replaces what the hub named in the spec is like. Groups that are
+// missing are added; none is removed. Zero Partitions keep their number, more
+// are added, fewer are an ArgumentError. Receivers end when the new status
+// allows none.
 func (n *Namespace) UpdateHub(ctx context.Context, spec HubSpec) (*Hub, error) {
+	return n.updateHub(ctx, spec, func(HubSpec) HubSpec { return spec })
+}
+
+func (n *Namespace) updateHub(ctx context.Context, spec HubSpec, merge func(old HubSpec) HubSpec) (*Hub, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -236,6 +249,7 @@ func (n *Namespace) UpdateHub(ctx context.Context, spec HubSpec) (*Hub, error) {
 		return nil, err
 	}
 	old := h.Spec()
+	spec = merge(old)
 	spec.Name = old.Name
 	spec.Partitions = cmp.Or(spec.Partitions, old.Partitions)
 	if spec.Partitions < old.Partitions {

@@ -64,7 +64,7 @@ type storedRule struct {
 	Name         string `json:"name"`
 	Key          string `json:"key"`
 	SecondaryKey string `json:"secondaryKey,omitempty"`
-	Rights       Rights `json:"rights"`
+	Rights       Rights `json:"rights"` // by name
 }
 
 // save writes the list of hubs.
