@@ -12,6 +12,7 @@ import (
 	"github.com/hubferry/hubferry/engine"
 )
 
+// INV-4, INV-5 and the mapping of G-4, for equal and unequal partition counts.
 func TestReplicate(t *testing.T) {
 	for _, c := range []struct{ sources, targets, keys int }{
 		{8, 8, 100}, {8, 8, 0}, {8, 5, 100}, {3, 8, 100}, {8, 5, 0}, {1, 1, 1}, {1, 8, 7},
@@ -38,6 +39,7 @@ func TestReplicate(t *testing.T) {
 	}
 }
 
+// A start position is stored before the first read.
 func TestEmptyHubStoresItsStart(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t, 2, 2)
@@ -87,6 +89,7 @@ func (r *rig) moved() int64 {
 	return n
 }
 
+// INV-3 and G-6.
 func TestKillRepeatsAtMostOneWindow(t *testing.T) {
 	for seed := range 20 {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
@@ -119,6 +122,7 @@ func TestKillRepeatsAtMostOneWindow(t *testing.T) {
 	}
 }
 
+// INV-1 and G-5: what a driver did not confirm is sent again, in order.
 func TestRetry(t *testing.T) {
 	transient := &hubferry.Error{Kind: hubferry.Transient, Op: "send", Err: errors.New("connection reset")}
 	for name, f := range map[string]mem.Fault{
@@ -192,6 +196,7 @@ func poisonRig(t *testing.T, policy engine.Policy) (*rig, *mem.Hub) {
 	return r, dead
 }
 
+// INV-2: what could not be delivered holds its partition, and no other.
 func TestPoisonStop(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r, _ := poisonRig(t, engine.OnErrorStop)
@@ -276,6 +281,7 @@ func TestPoisonDeadLetter(t *testing.T) {
 	})
 }
 
+// INV-7 and G-2: the right verdict each time, and no false one.
 func TestGap(t *testing.T) {
 	for _, policy := range []engine.GapPolicy{engine.OnGapStop, engine.OnGapContinue} {
 		t.Run("retention, "+string(policy), func(t *testing.T) {
@@ -381,6 +387,7 @@ func TestPauseAndResume(t *testing.T) {
 	})
 }
 
+// INV-6.
 func TestWindowAndBudgetBoundWhatIsRead(t *testing.T) {
 	for name, set := range map[string]func(*engine.Task){
 		"window": func(d *engine.Task) { d.Window = 200 },
@@ -408,6 +415,7 @@ func TestWindowAndBudgetBoundWhatIsRead(t *testing.T) {
 	}
 }
 
+// G-6.
 func TestCheckpointCadence(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t, 1, 1)
@@ -491,5 +499,34 @@ func TestEventsDoNotComeHome(t *testing.T) {
 		if n := x.Status()[0].Counts.Dropped["came home"]; n != 1 {
 			t.Errorf("counted %d", n)
 		}
+	})
+}
+
+// INV-9: a write that is under way when the claim is lost is cut short, and nothing of the
+// partition is written or saved any more.
+func TestLostClaimStopsWriting(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, 2, 2)
+		r.task.Window = 100
+		x := r.start()
+		time.Sleep(time.Second)
+		release := make(chan struct{})
+		r.target.Fail(mem.Fault{Op: mem.OpWrite, Partition: mem.AllPartitions, Times: -1, Block: release})
+		r.produce(1000, 10)
+		time.Sleep(time.Second)
+		saves := r.store.count()
+		x.deal.lose()
+		time.Sleep(time.Second) // the writer is told to stop before its answer comes
+		close(release)
+		r.target.Heal()
+		r.produce(1000, 10)
+		time.Sleep(time.Hour)
+		if n := len(r.target.Dump(0)) + len(r.target.Dump(1)); n != 0 {
+			t.Errorf("%d events were written after the claim was lost", n)
+		}
+		if n := r.store.count() - saves; n != 0 {
+			t.Errorf("%d checkpoints were saved after the claim was lost", n)
+		}
+		x.finish()
 	})
 }
