@@ -109,6 +109,43 @@ func TestDocumentedTargetsExist(t *testing.T) {
 	}
 }
 
+// What the command line offers is read from its source: the names in cobra's Use and the flags that are declared.
+func TestDocumentedCommandsExist(t *testing.T) {
+	commands, flags := map[string]bool{"help": true, "completion": true}, map[string]bool{"help": true}
+	use := regexp.MustCompile(`\bUse:\s+"([a-z]+)`)
+	flag := regexp.MustCompile(`Flags\(\)\.\w+\((?:&?[\w.]+, )?"([a-z-]+)"`)
+	for name, text := range texts(t, ".go") {
+		if path.Dir(name) != "cli" {
+			continue
+		}
+		for _, m := range use.FindAllStringSubmatch(text, -1) {
+			commands[m[1]] = true
+		}
+		for _, m := range flag.FindAllStringSubmatch(text, -1) {
+			flags[m[1]] = true
+		}
+	}
+	call := regexp.MustCompile(`(?:^|[/$] ?)hubferry ([a-z]+)(.*)`)
+	option := regexp.MustCompile(`\s--([a-z-]+)`)
+	for name, text := range texts(t, ".md") {
+		for _, c := range code(text) {
+			m := call.FindStringSubmatch(c)
+			if m == nil {
+				continue
+			}
+			if !commands[m[1]] {
+				t.Errorf("%s shows `hubferry %s`, and the program has no such command", name, m[1])
+			}
+			command, _, _ := strings.Cut(m[2], "#")
+			for _, o := range option.FindAllStringSubmatch(command, -1) {
+				if !flags[o[1]] {
+					t.Errorf("%s shows `hubferry %s --%s`, and no command has such a flag", name, m[1], o[1])
+				}
+			}
+		}
+	}
+}
+
 // A path in a document is a promise that the reader finds something there.
 func TestDocumentedPathsExist(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)#:\s]+)(?:#[^)]*)?\)`)
