@@ -18,11 +18,12 @@
 //	{"id":1,"error":{"class":"AmqpException","condition":"amqp:not-found","text":"…","retryable":false}}
 //
 // Every request but hello, read and close names its connection: string (a connection string), hub, transport
-// ("websocket" or absent), ca (file of the certificate to trust; programs that can only trust a certificate for the whole
+// ("websocket" or absent), endpoint (host:port to dial instead of the one in the string), ca (file of the certificate to trust; programs that can only trust a certificate for the whole
 // process read HUBFERRY_INTEROP_CA), retries. Operations and their fields:
 //
 //	hello       -> sdk, version
-//	send        partition or key or neither; events; direct: past the batch API, where the SDK allows it -> sent
+//	send        partition or key or neither; events; direct: past the batch API, where the SDK allows it; or batches, a list
+//	            of such, sent one after the other with one producer -> sent
 //	buffered    events, each with its own partition, key or neither, through the buffered producer -> sent, failed
 //	open        group, partition, from {kind: earliest|latest|offset|sequence|time, value, inclusive}, epoch, metrics -> reader
 //	read        reader, count, waitMs -> events (up to count) and the error that ended the reading, if any

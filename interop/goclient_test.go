@@ -120,7 +120,11 @@ func goTLS(c *conn) (*tls.Config, error) {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(pem)
 	// azeventhubs takes the namespace with its port for the server's name unless it is told.
-	return &tls.Config{RootCAs: pool, ServerName: "localhost", MinVersion: tls.VersionTLS12}, nil
+	name := "localhost"
+	if c.Endpoint != "" {
+		name = elsewhere
+	}
+	return &tls.Config{RootCAs: pool, ServerName: name, MinVersion: tls.VersionTLS12}, nil
 }
 
 // goDial is the WebSocket dialer that users of azeventhubs write themselves.
@@ -146,7 +150,7 @@ func goProducer(c *conn) (*azeventhubs.ProducerClient, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &azeventhubs.ProducerClientOptions{RetryOptions: goRetry(c), TLSConfig: config}
+	o := &azeventhubs.ProducerClientOptions{RetryOptions: goRetry(c), TLSConfig: config, CustomEndpoint: c.Endpoint}
 	if c.Transport == "websocket" {
 		o.NewWebSocketConn = goDial(config)
 	}
@@ -161,7 +165,7 @@ func goConsumer(c *conn, group string) (*azeventhubs.ConsumerClient, error) {
 	if group == "" {
 		group = azeventhubs.DefaultConsumerGroup
 	}
-	o := &azeventhubs.ConsumerClientOptions{RetryOptions: goRetry(c), TLSConfig: config}
+	o := &azeventhubs.ConsumerClientOptions{RetryOptions: goRetry(c), TLSConfig: config, CustomEndpoint: c.Endpoint}
 	if c.Transport == "websocket" {
 		o.NewWebSocketConn = goDial(config)
 	}
@@ -169,35 +173,50 @@ func goConsumer(c *conn, group string) (*azeventhubs.ConsumerClient, error) {
 }
 
 func goSend(ctx context.Context, r request) (response, error) {
-	if r.Direct {
-		return response{}, notOffered("azeventhubs sends batches only")
-	}
 	producer, err := goProducer(r.Conn)
 	if err != nil {
 		return response{}, err
 	}
 	defer func() { _ = producer.Close(context.WithoutCancel(ctx)) }()
-	options := &azeventhubs.EventDataBatchOptions{PartitionID: r.Partition, PartitionKey: r.Key}
-	batch, err := producer.NewEventDataBatch(ctx, options)
-	if err != nil {
-		return response{}, err
+	batches := r.Batches
+	if batches == nil {
+		batches = []batch{{Partition: r.Partition, Key: r.Key, Events: r.Events, Direct: r.Direct}}
 	}
-	for _, e := range r.Events {
-		err := goAdd(batch, e)
-		if errors.Is(err, azeventhubs.ErrEventDataTooLarge) && batch.NumEvents() > 0 {
-			if err := producer.SendEventDataBatch(ctx, batch, nil); err != nil {
-				return response{}, err
+	var out response
+	for _, b := range batches {
+		if err := goSendBatch(ctx, producer, b); err != nil {
+			return out, err
+		}
+		out.Sent += len(b.Events)
+	}
+	return out, nil
+}
+
+func goSendBatch(ctx context.Context, producer *azeventhubs.ProducerClient, b batch) error {
+	if b.Direct {
+		return notOffered("azeventhubs sends batches only")
+	}
+	options := &azeventhubs.EventDataBatchOptions{PartitionID: b.Partition, PartitionKey: b.Key}
+	data, err := producer.NewEventDataBatch(ctx, options)
+	if err != nil {
+		return err
+	}
+	for _, e := range b.Events {
+		err := goAdd(data, e)
+		if errors.Is(err, azeventhubs.ErrEventDataTooLarge) && data.NumEvents() > 0 {
+			if err := producer.SendEventDataBatch(ctx, data, nil); err != nil {
+				return err
 			}
-			if batch, err = producer.NewEventDataBatch(ctx, options); err != nil {
-				return response{}, err
+			if data, err = producer.NewEventDataBatch(ctx, options); err != nil {
+				return err
 			}
-			err = goAdd(batch, e)
+			err = goAdd(data, e)
 		}
 		if err != nil {
-			return response{}, err
+			return err
 		}
 	}
-	return response{Sent: len(r.Events)}, producer.SendEventDataBatch(ctx, batch, nil)
+	return producer.SendEventDataBatch(ctx, data, nil)
 }
 
 func goProperties(ctx context.Context, r request) (response, error) {

@@ -85,7 +85,7 @@ func goEncodeInteger(v value) (any, error) {
 	return nil, notOffered("go-amqp cannot write " + v.T)
 }
 
-// goDecode shows a received value; go-amqp keeps the types apart, except for symbols as map keys.
+// goDecode shows a received value; go-amqp keeps the types apart, except for symbols, which it makes strings.
 func goDecode(v any) value {
 	switch v := v.(type) {
 	case nil:
@@ -117,7 +117,7 @@ func goDecode(v any) value {
 	case amqp.UUID:
 		return value{T: "uuid", Text: v.String()}
 	case []byte:
-		return binary(v)
+		return blob(v)
 	case string:
 		return text(v)
 	case amqp.Symbol:
@@ -170,7 +170,7 @@ func goAdd(batch *azeventhubs.EventDataBatch, e event) error {
 			if *section.to == nil {
 				*section.to = make(map[any]any)
 			}
-			(*section.to)[k] = v // a string key in these sections is written as a symbol
+			(*section.to)[amqp.Symbol(k)] = v
 		}
 	}
 	for _, n := range e.Message {

@@ -21,6 +21,7 @@ type request struct {
 	Group     string    `json:"group,omitempty"`
 	Events    []event   `json:"events,omitempty"`
 	Direct    bool      `json:"direct,omitempty"`
+	Batches   []batch   `json:"batches,omitempty"`
 	From      *position `json:"from,omitempty"`
 	Epoch     *int64    `json:"epoch,omitempty"`
 	Metrics   bool      `json:"metrics,omitempty"`
@@ -32,10 +33,19 @@ type request struct {
 	Size      int       `json:"size,omitempty"`
 }
 
+// batch is one of several that a send makes with one producer.
+type batch struct {
+	Partition *string `json:"partition,omitempty"`
+	Key       *string `json:"key,omitempty"`
+	Events    []event `json:"events"`
+	Direct    bool    `json:"direct,omitempty"`
+}
+
 type conn struct {
 	String    string `json:"string"`
 	Hub       string `json:"hub"`
 	Transport string `json:"transport,omitempty"`
+	Endpoint  string `json:"endpoint,omitempty"` // host:port to dial instead of the namespace
 	CA        string `json:"ca,omitempty"`
 	Retries   int    `json:"retries"`
 }
@@ -189,7 +199,7 @@ func null() value               { return value{T: "null"} }
 func boolean(b bool) value      { return value{T: "boolean", Bool: b} }
 func text(s string) value       { return value{T: "string", Text: s} }
 func symbol(s string) value     { return value{T: "symbol", Text: s} }
-func binary(b []byte) value     { return value{T: "binary", Text: base64.StdEncoding.EncodeToString(b)} }
+func blob(b []byte) value       { return value{T: "binary", Text: base64.StdEncoding.EncodeToString(b)} }
 func list(items ...value) value { return value{T: "list", List: items} }
 
 func integer[N int | int64 | uint64](t string, n N) value {

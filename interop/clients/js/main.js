@@ -24,6 +24,7 @@ function options(conn) {
     retryOptions: { maxRetries: conn.retries ?? 1, retryDelayInMs: 300, timeoutInMs: 10000 },
   };
   if (conn.identifier) o.identifier = conn.identifier;
+  if (conn.endpoint) o.customEndpointAddress = `https://${conn.endpoint}`;
   if (conn.transport === "websocket") o.webSocketOptions = { webSocket: WebSocket };
   return o;
 }
@@ -70,8 +71,8 @@ class Reader {
     this.subscription = this.client.subscribe(
       request.partition,
       {
-        processEvents: async (events) => {
-          for (const event of events) this.events.push(decodeEvent(event, request.partition));
+        processEvents: async (events, context) => {
+          for (const event of events) this.events.push(decodeEvent(event, request.partition, request.metrics && context.lastEnqueuedEventProperties));
         },
         processError: async (error) => {
           this.error ??= fail(error);
@@ -102,6 +103,11 @@ class Reader {
 }
 
 async function sendEvents(producer, request) {
+  if (request.batches) {
+    let sent = 0;
+    for (const batch of request.batches) sent += (await sendEvents(producer, batch)).sent;
+    return { sent };
+  }
   const target = {};
   if (request.partition != null) target.partitionId = request.partition;
   if (request.key != null) target.partitionKey = request.key;

@@ -155,7 +155,7 @@ function decodeBody(raw, event) {
   }
 }
 
-function decodeEvent(event, partition) {
+function decodeEvent(event, partition, last) {
   const raw = event.getRawAmqpMessage();
   const message = [];
   for (const [name, field] of Object.entries(messageNames)) {
@@ -174,7 +174,7 @@ function decodeEvent(event, partition) {
     enqueuedMs: String(event.enqueuedTimeUtc.getTime()),
   };
   if (event.partitionKey != null) out.key = event.partitionKey;
-  if (event.lastSequenceNumber !== undefined) out.metrics = { last: String(event.lastSequenceNumber), lastOffset: String(event.lastEnqueuedOffset) };
+  if (last) out.metrics = { last: String(last.sequenceNumber), lastOffset: String(last.offset) };
   return out;
 }
 

@@ -81,28 +81,32 @@ async def _hello(_):
 
 async def _send(request):
     async with _producer(request["conn"]) as producer:
-        target = common.target(request)
-        events = [encode_event(event, request.get("key")) for event in request["events"]]
-        if request.get("direct"):
-            if len(events) == 1:
-                await producer.send_event(events[0], **target)
-            else:
-                await producer.send_batch(events, **target)
-            return {"sent": len(events)}
-        batch = await producer.create_batch(**target)
-        for event in events:
-            try:
-                batch.add(event)
-                continue
-            except ValueError as error:
-                if "size limit" not in str(error) or len(batch) == 0:
-                    raise common.TooLargeForBatch(str(error)) from error
-            await producer.send_batch(batch)
-            batch = await producer.create_batch(**target)
+        return {"sent": sum([await _send_batch(producer, batch) for batch in request.get("batches") or [request]])}
+
+
+async def _send_batch(producer, request):
+    target = common.target(request)
+    events = [encode_event(event) for event in request["events"]]
+    if request.get("direct"):
+        if len(events) == 1:
+            await producer.send_event(events[0], **target)
+        else:
+            await producer.send_batch(events, **target)
+        return len(events)
+    batch = await producer.create_batch(**target)
+    for event in events:
+        try:
             batch.add(event)
-        if len(batch) > 0:
-            await producer.send_batch(batch)
-        return {"sent": len(events)}
+            continue
+        except ValueError as error:
+            if "size limit" not in str(error) or len(batch) == 0:
+                raise common.TooLargeForBatch(str(error)) from error
+        await producer.send_batch(batch)
+        batch = await producer.create_batch(**target)
+        batch.add(event)
+    if len(batch) > 0:
+        await producer.send_batch(batch)
+    return len(events)
 
 
 async def _buffered(request):

@@ -82,28 +82,32 @@ def _hello(_):
 
 def _send(request):
     with _producer(request["conn"]) as producer:
-        target = common.target(request)
-        events = [encode_event(event, request.get("key")) for event in request["events"]]
-        if request.get("direct"):
-            if len(events) == 1:
-                producer.send_event(events[0], **target)
-            else:
-                producer.send_batch(events, **target)
-            return {"sent": len(events)}
-        batch = producer.create_batch(**target)
-        for event in events:
-            try:
-                batch.add(event)
-                continue
-            except ValueError as error:
-                if "size limit" not in str(error) or len(batch) == 0:
-                    raise common.TooLargeForBatch(str(error)) from error
-            producer.send_batch(batch)
-            batch = producer.create_batch(**target)
+        return {"sent": sum(_send_batch(producer, batch) for batch in request.get("batches") or [request])}
+
+
+def _send_batch(producer, request):
+    target = common.target(request)
+    events = [encode_event(event) for event in request["events"]]
+    if request.get("direct"):
+        if len(events) == 1:
+            producer.send_event(events[0], **target)
+        else:
+            producer.send_batch(events, **target)
+        return len(events)
+    batch = producer.create_batch(**target)
+    for event in events:
+        try:
             batch.add(event)
-        if len(batch) > 0:
-            producer.send_batch(batch)
-        return {"sent": len(events)}
+            continue
+        except ValueError as error:
+            if "size limit" not in str(error) or len(batch) == 0:
+                raise common.TooLargeForBatch(str(error)) from error
+        producer.send_batch(batch)
+        batch = producer.create_batch(**target)
+        batch.add(event)
+    if len(batch) > 0:
+        producer.send_batch(batch)
+    return len(events)
 
 
 def _buffered(request):

@@ -1,6 +1,5 @@
 """What the blocking and the asyncio client share: arguments, answers and the count of a load run."""
 
-
 import datetime
 import json
 import sys
@@ -8,6 +7,7 @@ import threading
 from importlib.metadata import version as installed
 
 from azure.eventhub import TransportType
+
 
 def connection(conn, **extra):
     """The keyword arguments that every client of the SDK takes."""
@@ -22,6 +22,10 @@ def connection(conn, **extra):
     }
     if conn.get("transport") == "websocket":
         options["transport_type"] = TransportType.AmqpOverWebsocket
+    else:
+        options["transport_type"] = TransportType.Amqp  # a custom endpoint address changes the default
+    if conn.get("endpoint"):
+        options["custom_endpoint_address"] = f"sb://{conn['endpoint']}"
     if conn.get("ca"):
         options["connection_verify"] = conn["ca"]
     return options

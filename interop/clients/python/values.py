@@ -47,6 +47,15 @@ def encode_value(value):
     raise NotOffered(f"azure-eventhub cannot write {kind}")
 
 
+def _natural(value):
+    """A body's outermost value must be a plain list or dict: the SDK takes a typed one for a map there."""
+    if value["t"] == "map":
+        return {k["v"]: encode_value(v) for k, v in value["v"]}
+    if value["t"] == "list":
+        return [encode_value(x) for x in value["v"]]
+    return encode_value(value)
+
+
 def decode_value(value):
     """Report a value as the SDK shows it: integers without width, and text and bytes alike as bytes."""
     if value is None:
@@ -92,7 +101,7 @@ def _pairs(pairs):
     return {name: encode_value(value) for name, value in pairs or []}
 
 
-def encode_event(event, key=None):
+def encode_event(event):
     """Make an EventData where its fields suffice and an AmqpAnnotatedMessage otherwise."""
     message = event.get("message") or []
     simple = all(name in ("message-id", "correlation-id", "content-type") for name, _ in message)
@@ -104,7 +113,7 @@ def encode_event(event, key=None):
             setattr(data, name.replace("-", "_"), _message_value(name, value))
         return data
     if event.get("amqpValue"):
-        body = {"value_body": encode_value(event["amqpValue"])}
+        body = {"value_body": _natural(event["amqpValue"])}
     elif event.get("amqpSequence"):
         body = {"sequence_body": [[encode_value(x) for x in event["amqpSequence"]]]}
     elif event.get("data"):

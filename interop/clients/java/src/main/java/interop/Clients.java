@@ -26,6 +26,9 @@ final class Clients {
                 .retryOptions(retry(conn))
                 .transportType(transport(conn))
                 .consumerGroup(request.path("group").asText("$Default"));
+        if (conn.hasNonNull("endpoint")) {
+            builder.customEndpointAddress("https://" + conn.get("endpoint").asText());
+        }
         return builder;
     }
 

@@ -128,31 +128,42 @@ public final class Main {
     }
 
     private static ObjectNode send(JsonNode request) {
+        try (EventHubProducerClient producer = Clients.builder(request).buildProducerClient()) {
+            int sent = 0;
+            if (!request.hasNonNull("batches")) {
+                return node().put("sent", sendBatch(producer, request));
+            }
+            for (JsonNode batch : request.get("batches")) {
+                sent += sendBatch(producer, batch);
+            }
+            return node().put("sent", sent);
+        }
+    }
+
+    private static int sendBatch(EventHubProducerClient producer, JsonNode request) {
         List<EventData> events = new ArrayList<>();
         request.get("events").forEach(event -> events.add(Values.encodeEvent(event)));
-        try (EventHubProducerClient producer = Clients.builder(request).buildProducerClient()) {
-            if (request.path("direct").asBoolean()) {
-                producer.send(events, Clients.sendOptions(request));
-                return node().put("sent", events.size());
-            }
-            EventDataBatch batch = producer.createBatch(Clients.batchOptions(request));
-            for (EventData event : events) {
-                if (batch.tryAdd(event)) {
-                    continue;
-                }
-                if (batch.getCount() > 0) {
-                    producer.send(batch);
-                    batch = producer.createBatch(Clients.batchOptions(request));
-                }
-                if (!batch.tryAdd(event)) {
-                    throw new TooLargeForBatch();
-                }
+        if (request.path("direct").asBoolean()) {
+            producer.send(events, Clients.sendOptions(request));
+            return events.size();
+        }
+        EventDataBatch batch = producer.createBatch(Clients.batchOptions(request));
+        for (EventData event : events) {
+            if (batch.tryAdd(event)) {
+                continue;
             }
             if (batch.getCount() > 0) {
                 producer.send(batch);
+                batch = producer.createBatch(Clients.batchOptions(request));
             }
-            return node().put("sent", events.size());
+            if (!batch.tryAdd(event)) {
+                throw new TooLargeForBatch();
+            }
         }
+        if (batch.getCount() > 0) {
+            producer.send(batch);
+        }
+        return events.size();
     }
 
     /** tryAdd refused an event that stands alone in its batch. */
@@ -223,10 +234,12 @@ public final class Main {
             }
             Thread.sleep(10);
         }
-        processor.stop(Duration.ofSeconds(5));
-        synchronized (events) {
-            return out.put("checkpoints", store.checkpointed()).deepCopy();
+        ObjectNode answer;
+        synchronized (events) { // what stopping complains about is no answer
+            answer = out.deepCopy();
         }
+        processor.stop(Duration.ofSeconds(5));
+        return answer.put("checkpoints", store.checkpointed());
     }
 
     private static void collect(EventBatchContext context, ArrayNode events) {
