@@ -78,7 +78,7 @@ func (a *Attach) Decode(body []byte) ([]byte, error) {
 type Source struct {
 	Address               string // "" is null
 	Durable               uint32
-	ExpiryPolicy          Symbol
+	ExpiryPolicy          Symbol // "" is session-end
 	Timeout               uint32 // seconds
 	Dynamic               bool
 	DynamicNodeProperties Map
@@ -118,7 +118,7 @@ func (f *fields) source() *Source {
 	s := &Source{
 		Address:               in.string(),
 		Durable:               in.uint32().V,
-		ExpiryPolicy:          in.symbol(),
+		ExpiryPolicy:          orDefault(in.symbol(), sessionEnd),
 		Timeout:               in.uint32().V,
 		Dynamic:               in.bool(),
 		DynamicNodeProperties: in.fieldMap(),
@@ -136,7 +136,7 @@ func (f *fields) source() *Source {
 type Target struct {
 	Address               string // "" is null
 	Durable               uint32
-	ExpiryPolicy          Symbol
+	ExpiryPolicy          Symbol // "" is session-end
 	Timeout               uint32 // seconds
 	Dynamic               bool
 	DynamicNodeProperties Map
@@ -170,7 +170,7 @@ func (f *fields) target() (t *Target, coordinator bool) {
 	t = &Target{
 		Address:               in.string(),
 		Durable:               in.uint32().V,
-		ExpiryPolicy:          in.symbol(),
+		ExpiryPolicy:          orDefault(in.symbol(), sessionEnd),
 		Timeout:               in.uint32().V,
 		Dynamic:               in.bool(),
 		DynamicNodeProperties: in.fieldMap(),

@@ -3,7 +3,6 @@ package amqp
 import (
 	"encoding/binary"
 	"math"
-	"slices"
 	"unicode/utf8"
 )
 
@@ -46,7 +45,7 @@ func (d *Decoder) convert(c Code, b []byte, depth int) any {
 	}
 	switch c {
 	case CodeBinary8, CodeBinary32:
-		return slices.Concat([]byte{}, b)
+		return append([]byte{}, b...)
 	case CodeString8, CodeString32:
 		return string(b)
 	case CodeSymbol8, CodeSymbol32:

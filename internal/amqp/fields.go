@@ -33,8 +33,11 @@ func decode(b []byte, code uint64) (f fields, rest []byte, err error) {
 
 // next reports whether there is a field that is not null.
 func (f *fields) next() bool {
+	if f.d.err != nil {
+		return false
+	}
 	f.at++
-	if f.left == 0 || f.d.err != nil {
+	if f.left == 0 {
 		return false
 	}
 	f.left--
