@@ -5,6 +5,8 @@ import "github.com/spf13/cobra"
 // commands lists the subcommands in the order of a first day with the program.
 func (e *environment) commands() []*cobra.Command {
 	return []*cobra.Command{
+		e.demoCommand(),
 		e.runCommand(),
+		e.hubCommand(),
 	}
 }

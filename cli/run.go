@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -56,9 +55,9 @@ func (e *environment) runCommand() *cobra.Command {
 
 // run loads, builds and runs.
 func (e *environment) run(ctx context.Context, f *runFlags) error {
-	screen := &screen{w: e.stderr, terminal: e.isTerminal()}
+	screen := &screen{w: e.stderr, terminal: isTerminal(e.stdout) && isTerminal(e.stderr)}
 	log := f.log.logger(screen)
-	built, err := e.build(ctx, f, log)
+	app, built, err := e.build(ctx, f, log)
 	if err != nil {
 		return err
 	}
@@ -69,7 +68,7 @@ func (e *environment) run(ctx context.Context, f *runFlags) error {
 			log.Warn("not closed cleanly", "error", err)
 		}
 	}()
-	eng, err := engine.New(built.Tasks, engine.Options{Log: log, Drain: built.Drain})
+	eng, err := engine.New(built.Tasks, engine.Options{Log: log, Drain: app.Drain})
 	if err != nil {
 		return &exitError{ExitUsage, err}
 	}
@@ -122,13 +121,14 @@ func (e *environment) watch(eng *engine.Engine, s *screen, every time.Duration, 
 	}
 }
 
-// allFailed returns the tasks' errors if none of them runs and none has a partition that
-// does.
+// allFailed returns the tasks' errors if none of them could begin: there is nothing to
+// wait for. A task with partitions is not among them, because each of those is resumed,
+// or taken over, on its own.
 func allFailed(status []hubferry.TaskStatus) error {
 	var errs []error
 	for i := range status {
 		t := &status[i]
-		if t.State != hubferry.Failed || slices.ContainsFunc(t.Owned, func(p hubferry.PartitionStatus) bool { return p.State != hubferry.Failed }) {
+		if t.State != hubferry.Failed || len(t.Owned) > 0 {
 			return nil
 		}
 		errs = append(errs, fmt.Errorf("task %s: %s", t.Task, t.Error))

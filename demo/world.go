@@ -91,17 +91,12 @@ func newWorld(ctx context.Context, sets []dataset) (*world, error) {
 		addresses[n.Name] = ln.Addr().String()
 		go func() { _ = w.server.Serve(serving, ln, n.Name) }() // ends with close
 	}
-	w.west, w.east, w.address = connectionString(addresses["west"]), connectionString(addresses["east"]), addresses["west"]
+	w.west, w.east, w.address = hub.ConnectionString(addresses["west"], hub.DefaultRule(), ""), hub.ConnectionString(addresses["east"], hub.DefaultRule(), ""), addresses["west"]
 	if err := w.connect(); err != nil {
 		w.close()
 		return nil, err
 	}
 	return w, nil
-}
-
-// connectionString is what a user would paste into an SDK: the official emulator's key.
-func connectionString(address string) string {
-	return "Endpoint=sb://" + address + ";SharedAccessKeyName=RootManageSharedAccessKey;SharedAccessKey=SAS_KEY_VALUE;UseDevelopmentEmulator=true"
 }
 
 // connect makes Microsoft's clients.

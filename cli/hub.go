@@ -1,0 +1,221 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hubferry/hubferry/config"
+	"github.com/hubferry/hubferry/hub"
+)
+
+const hubHelp = `Serve one or more Event Hubs namespaces on this machine.
+
+Each namespace listens on a port of its own: plain AMQP, AMQP over WebSockets and, with a
+certificate, both over TLS, all on that port. The SDKs of all languages reach it unchanged
+with the connection strings that are printed ("hubferry hub env" prints them too).
+
+Without --data everything is in memory and ends with the process. With it, what was
+confirmed survives a kill of the process; --fsync batch makes it survive a loss of power.
+
+Nothing but loopback is listened on unless an address says so. What a namespace holds comes
+from the flags, from the "hub" section of a configuration, or from a Config.json of
+Microsoft's emulator.`
+
+const hubExample = `  hubferry hub
+  hubferry hub --namespace west --namespace east --hub telemetry:8:hubferry --data ./data
+  hubferry hub --emulator Config.json
+  eval "$(hubferry hub env --namespace west)"; echo "$WEST_CONNECTION"`
+
+// hubFlags are the flags of hub and hub env.
+type hubFlags struct {
+	config, emulator string
+	namespaces, hubs []string
+	data, fsync      string
+	retention        time.Duration
+	certificate, key string
+	trace            bool
+	log              logFlags
+}
+
+func (e *environment) hubCommand() *cobra.Command {
+	var f hubFlags
+	c := &cobra.Command{
+		Use: "hub", Short: "Serve Event Hubs namespaces on this machine", Long: hubHelp, Example: hubExample,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return e.serveHub(c.Context(), &f) },
+	}
+	flags := c.PersistentFlags()
+	flags.StringVarP(&f.config, "config", "c", "", `take the "hub" section of this configuration`)
+	flags.StringVar(&f.emulator, "emulator", "", "take a Config.json of Microsoft's Event Hubs emulator")
+	flags.StringArrayVar(&f.namespaces, "namespace", nil, `namespace as NAME or NAME=ADDRESS; may repeat (default "local")`)
+	flags.StringArrayVar(&f.hubs, "hub", nil, `hub as NAME[:PARTITIONS[:GROUP,GROUP]], in every namespace, or NAMESPACE/NAME...; may repeat`)
+	flags.StringVar(&f.data, "data", "", "folder of the data; in memory without it")
+	flags.StringVar(&f.fsync, "fsync", "", "when an event is confirmed: batch, interval or never (default interval)")
+	flags.DurationVar(&f.retention, "retention", 0, "how long events are kept (default 168h)")
+	flags.StringVar(&f.certificate, "tls-certificate", "", "PEM file with a certificate: TLS is taken too")
+	flags.StringVar(&f.key, "tls-key", "", "PEM file with the certificate's key")
+	c.Flags().BoolVar(&f.trace, "trace-frames", false, "print AMQP frames to standard error, without secrets")
+	f.log.add(c)
+	c.AddCommand(e.hubEnvCommand(&f))
+	return c
+}
+
+const hubEnvHelp = `Print the connection strings of the namespaces as shell variables, such as
+WEST_CONNECTION, for the same flags as hub.`
+
+func (e *environment) hubEnvCommand(f *hubFlags) *cobra.Command {
+	return &cobra.Command{
+		Use: "env", Short: "Print connection strings", Long: hubEnvHelp, Args: cobra.NoArgs,
+		Example: `  eval "$(hubferry hub env --namespace west --namespace east)"`,
+		RunE: func(*cobra.Command, []string) error {
+			o, err := f.options(e)
+			if err != nil {
+				return &exitError{ExitUsage, err}
+			}
+			for i := range o.Namespaces {
+				n := &o.Namespaces[i]
+				address := o.ListenAddress(i)
+				if strings.HasSuffix(address, ":0") {
+					return &exitError{ExitUsage, fmt.Errorf("namespace %s listens on any free port, which only the running hub knows", n.Name)}
+				}
+				fmt.Fprintf(e.stdout, "export %s='%s'\n", variable(n.Name), hub.ConnectionString(address, ruleOf(n), ""))
+			}
+			return nil
+		},
+	}
+}
+
+// serveHub serves until the context ends.
+func (e *environment) serveHub(ctx context.Context, f *hubFlags) error {
+	o, err := f.options(e)
+	if err != nil {
+		return &exitError{ExitUsage, err}
+	}
+	o.Log = f.log.logger(e.stderr)
+	o.Trace = traceTo(f.trace, o.Log)
+	server, err := hub.New(ctx, o)
+	if err != nil {
+		return failed(err)
+	}
+	ended := make(chan error, len(o.Namespaces))
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	for i := range o.Namespaces {
+		n := &o.Namespaces[i]
+		ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", o.ListenAddress(i))
+		if err != nil {
+			return failed(errors.Join(fmt.Errorf("namespace %s: %w", n.Name, err), server.Close(ctx)))
+		}
+		go func() { ended <- server.Serve(serving, ln, n.Name) }()
+		fmt.Fprintf(e.stdout, "%-12s %s\n", n.Name, hub.ConnectionString(ln.Addr().String(), ruleOf(n), ""))
+	}
+	select {
+	case <-ctx.Done():
+		err = nil
+	case err = <-ended:
+	}
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	return failed(errors.Join(err, server.Close(closing)))
+}
+
+// options puts together what the flags and the files say.
+func (f *hubFlags) options(e *environment) (hub.Options, error) {
+	var o hub.Options
+	var err error
+	switch {
+	case f.config != "" && f.emulator != "":
+		return o, errors.New("--config and --emulator are two descriptions of one thing: give one")
+	case f.config != "":
+		err = config.LoadInto(e.input(f.config), "hub", &o)
+	case f.emulator != "":
+		o, err = hub.LoadEmulatorConfig(f.emulator)
+	}
+	if err != nil {
+		return o, err
+	}
+	if len(o.Namespaces) == 0 && len(f.namespaces) == 0 {
+		f.namespaces = []string{"local"}
+	}
+	for _, text := range f.namespaces {
+		name, address, _ := strings.Cut(text, "=")
+		o.Namespaces = append(o.Namespaces, hub.NamespaceOptions{Name: name, Listen: address})
+	}
+	for _, text := range f.hubs {
+		if err := addHub(&o, text); err != nil {
+			return o, err
+		}
+	}
+	if f.data != "" {
+		o.Dir = f.data
+	}
+	if f.fsync != "" {
+		o.Fsync = hub.Fsync(f.fsync)
+	}
+	if f.retention != 0 {
+		o.Retention.For = f.retention
+	}
+	if f.certificate != "" || f.key != "" {
+		o.TLSFiles = &hub.TLSFiles{Certificate: f.certificate, Key: f.key}
+	}
+	return o, o.Validate()
+}
+
+// addHub adds what a --hub flag says.
+func addHub(o *hub.Options, text string) error {
+	parts := strings.SplitN(text, ":", 3)
+	namespace, name, one := strings.Cut(parts[0], "/")
+	if !one {
+		namespace, name = "", parts[0]
+	}
+	h := hub.HubOptions{Name: name}
+	if len(parts) > 1 {
+		n, err := strconv.Atoi(parts[1])
+		if err != nil || n < 1 {
+			return fmt.Errorf("--hub %s: %q is no number of partitions", text, parts[1])
+		}
+		h.Partitions = n
+	}
+	if len(parts) > 2 {
+		h.ConsumerGroups = strings.Split(parts[2], ",")
+	}
+	found := false
+	for i := range o.Namespaces {
+		if n := &o.Namespaces[i]; namespace == "" || n.Name == namespace {
+			n.Hubs = append(n.Hubs, h)
+			found = true
+		}
+	}
+	if !found {
+		return fmt.Errorf("--hub %s: there is no namespace %q", text, namespace)
+	}
+	return nil
+}
+
+// ruleOf returns the rule whose connection string is printed: the strongest one.
+func ruleOf(n *hub.NamespaceOptions) hub.Rule {
+	best := hub.DefaultRule()
+	for i, r := range n.Rules {
+		if i == 0 || r.Rights&hub.Manage != 0 {
+			best = r
+		}
+	}
+	return best
+}
+
+// variable makes the name of a shell variable of that of a namespace.
+func variable(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '_'
+	}, strings.ToUpper(name)) + "_CONNECTION"
+}
