@@ -1,0 +1,170 @@
+package eventhubs
+
+import (
+	"context"
+	"crypto/rand"
+	"log/slog"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/Azure/go-amqp"
+)
+
+// amqpConn is one AMQP connection with what lives and dies with it.
+type amqpConn struct {
+	conn   *amqp.Conn
+	wire   *wire
+	claims *claims
+
+	cbs, management node
+}
+
+// node is a pair of links that is opened when it is first needed and again when it was
+// lost.
+type node struct {
+	mu     sync.Mutex
+	rpc    *rpc
+	flight flight[*rpc]
+}
+
+// The nodes that answer requests.
+const (
+	cbsNode        = "$cbs"
+	managementNode = "$management"
+)
+
+// Limits on how long things may take for which nobody set a deadline.
+const (
+	dialTimeout = 30 * time.Second
+	openTimeout = 30 * time.Second
+)
+
+// openConn connects and starts what runs in the background until life ends.
+func (c *connection) openConn(life context.Context) (*amqpConn, error) {
+	ctx, cancel := context.WithTimeout(life, dialTimeout)
+	defer cancel()
+	nc, err := c.dialer.open(ctx, life)
+	if err != nil {
+		return nil, err
+	}
+	a := &amqpConn{wire: newWire(nc, c.traceLine())}
+	a.conn, err = amqp.NewConn(ctx, a.wire, &amqp.ConnOptions{
+		ContainerID: "hubferry-" + rand.Text(),
+		HostName:    c.hostname,
+		IdleTimeout: c.idleTimeout(),
+		SASLType:    amqp.SASLTypeAnonymous(),
+		Properties: map[string]any{
+			"product":    "hubferry",
+			"platform":   runtime.GOOS,
+			"framework":  runtime.Version(),
+			"user-agent": "hubferry (" + c.instance() + ")",
+		},
+	})
+	if err != nil {
+		_ = nc.Close()
+		return nil, err
+	}
+	a.claims = newClaims(c.tokens, c.env.Log, func(ctx context.Context, audience string, t token) error {
+		return c.putToken(ctx, a, audience, t)
+	})
+	c.spawn(func(ctx context.Context) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		go func() { // ends with the connection, which Close closes
+			<-a.conn.Done()
+			cancel()
+		}()
+		a.claims.keep(ctx)
+	})
+	return a, nil
+}
+
+// dead reports whether the connection is gone.
+func (a *amqpConn) dead() bool {
+	select {
+	case <-a.conn.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+// close says goodbye to the peer, as long as the context allows.
+func (a *amqpConn) close(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() { _ = a.wire.Close() })
+	defer stop()
+	return a.conn.Close()
+}
+
+// traceLine returns where the frames of a connection are to be told of, or nil.
+func (c *connection) traceLine() func(line string) {
+	switch {
+	case c.env.Trace != nil:
+		return c.env.Trace
+	case c.opts.Trace:
+		return func(line string) { c.env.Log.Info("frame", slog.String("frame", line)) }
+	default:
+		return nil
+	}
+}
+
+// putToken shows a token to the service. The links to $cbs stay open: the service
+// allows one pair per connection.
+func (c *connection) putToken(ctx context.Context, a *amqpConn, audience string, t token) error {
+	props := map[string]any{
+		"operation": "put-token",
+		"type":      t.kind,
+		"name":      audience,
+	}
+	if !t.expires.IsZero() {
+		props["expiration"] = t.expires.UTC()
+	}
+	_, err := c.request(ctx, a, &a.cbs, cbsNode, t.text, props)
+	return err
+}
+
+// request calls a node, opening its links if they are not.
+func (c *connection) request(ctx context.Context, a *amqpConn, n *node, name string, value any, props map[string]any) (reply, error) {
+	r := n.get()
+	if r == nil {
+		var err error
+		if r, err = n.flight.join(ctx, c.spawn, func(life context.Context) (*rpc, error) { return c.openNode(life, a, n, name) }); err != nil {
+			return reply{}, err
+		}
+	}
+	return r.call(ctx, value, props)
+}
+
+func (n *node) get() *rpc {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.rpc != nil && !n.rpc.dead() {
+		return n.rpc
+	}
+	return nil
+}
+
+func (c *connection) openNode(life context.Context, a *amqpConn, n *node, name string) (*rpc, error) {
+	if r := n.get(); r != nil {
+		return r, nil
+	}
+	ctx, cancel := context.WithTimeout(life, openTimeout)
+	defer cancel()
+	n.mu.Lock()
+	old := n.rpc
+	n.rpc = nil
+	n.mu.Unlock()
+	if old != nil {
+		_ = old.close(ctx) // one of its links is gone; the service wants both gone
+	}
+	r, err := openRPC(ctx, a.conn, name)
+	if err != nil {
+		return nil, err
+	}
+	c.spawn(r.run)
+	n.mu.Lock()
+	n.rpc = r
+	n.mu.Unlock()
+	return r, nil
+}

@@ -1,0 +1,216 @@
+package eventhubs
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/Azure/go-amqp"
+
+	"github.com/hubferry/hubferry"
+	"github.com/hubferry/hubferry/internal/amqpevent"
+)
+
+var _ hubferry.Reader = (*reader)(nil)
+
+// readerOptions say what a reader reads.
+type readerOptions struct {
+	hub, group string
+	place      *hubferry.Place
+	selector   string            // the filter of the link
+	after      hubferry.Position // what the filter stands for
+	epoch      int64             // or NoEpoch
+	prefetch   int
+	onClose    func(*reader)
+}
+
+// reader delivers the events of one partition.
+type reader struct {
+	c        *connection
+	o        readerOptions
+	session  *amqp.Session
+	receiver *amqp.Receiver
+	credit   credit
+
+	last hubferry.Position // of the last event delivered, or where reading began
+	end  hubferry.Position // of the partition, as far as the service has told
+	held *hubferry.Event   // was received, and did not fit the last batch
+
+	closing sync.Once
+	closed  chan struct{}
+	err     error // of closing
+}
+
+// The capabilities that a receiver asks for.
+const (
+	capMetrics = "com.microsoft:enable-receiver-runtime-metric" // fills Batch.End
+	capGeo     = "com.microsoft:georeplication"                 // offsets need not be numbers
+)
+
+// openReader opens a receiver link.
+func openReader(ctx context.Context, c *connection, o readerOptions) (*reader, error) {
+	const op = "open receiver"
+	session, err := c.session(ctx, o.hub)
+	if err != nil {
+		return nil, classify(op, o.place, err, phaseConnect)
+	}
+	props := map[string]any{"com.microsoft:receiver-name": c.instance()}
+	if o.epoch != hubferry.NoEpoch {
+		props["com.microsoft:epoch"] = o.epoch
+	}
+	address := o.hub + "/ConsumerGroups/" + o.group + "/Partitions/" + o.place.Partition
+	receiver, err := session.NewReceiver(ctx, address, &amqp.ReceiverOptions{
+		Credit:              -1, // issued by us, see credit
+		SettlementMode:      amqp.ReceiverSettleModeFirst.Ptr(),
+		Filters:             []amqp.LinkFilter{amqp.NewSelectorFilter(o.selector)},
+		Properties:          props,
+		TargetAddress:       c.instance(),
+		DesiredCapabilities: []string{capMetrics, capGeo},
+	})
+	if err != nil {
+		_ = session.Close(ctx)
+		return nil, refused(o, c.failed(classify(op, o.place, err, phaseAttach)))
+	}
+	r := &reader{
+		c: c, o: o, session: session, receiver: receiver, closed: make(chan struct{}),
+		last: o.after, end: hubferry.Position{Sequence: -1},
+	}
+	c.budget.add(1, 0)
+	r.credit.init(cmp.Or(o.prefetch, defaultPrefetch))
+	if err := r.issue(); err != nil {
+		return nil, errors.Join(classify(op, o.place, err, phaseAttach), r.Close(ctx))
+	}
+	return r, nil
+}
+
+// refused adds to an error what is known of the position.
+func refused(o readerOptions, err error) error {
+	if e, ok := errors.AsType[*hubferry.Error](err); ok && e.Kind == hubferry.Gap {
+		e.From, e.To = o.after.Sequence+1, o.after.Sequence // a range that is not known
+	}
+	return err
+}
+
+func isGeoOffset(e *hubferry.Error) bool {
+	remote, ok := errors.AsType[*amqp.Error](e)
+	return ok && remote.Condition == condGeoOffset
+}
+
+// issue gives the service credit for more events, if it is time to.
+func (r *reader) issue() error {
+	if n := r.credit.more(r.c.budget.reader()); n > 0 {
+		return r.receiver.IssueCredit(n)
+	}
+	return nil
+}
+
+// Read implements hubferry.Reader.
+func (r *reader) Read(ctx context.Context, b *hubferry.Batch) error {
+	b.Events = b.Events[:0]
+	if r.isClosed() {
+		return hubferry.ErrClosed
+	}
+	size := 0
+	if r.held != nil {
+		size = r.add(b, *r.held)
+		r.held = nil
+	} else {
+		m, err := r.receiver.Receive(ctx, nil)
+		if err != nil {
+			return r.failed(ctx, err)
+		}
+		size = r.add(b, r.convert(m))
+	}
+	for len(b.Events) < b.Limit.Events {
+		m := r.receiver.Prefetched()
+		if m == nil {
+			break
+		}
+		e := r.convert(m)
+		if size += e.Size(); b.Limit.Bytes > 0 && size > b.Limit.Bytes {
+			r.held = &e
+			break
+		}
+		b.Events = append(b.Events, e)
+	}
+	if err := r.issue(); err != nil {
+		return r.failed(ctx, err)
+	}
+	newest := &b.Events[len(b.Events)-1]
+	b.Next = newest.Pos
+	if f, ok := newest.Form().(*amqpevent.Form); ok {
+		if end, ok := f.End(); ok && end.Sequence > r.end.Sequence {
+			r.end = end
+		}
+	}
+	b.End = r.end
+	return nil
+}
+
+func (r *reader) add(b *hubferry.Batch, e hubferry.Event) int {
+	b.Events = append(b.Events, e)
+	return e.Size()
+}
+
+// convert makes an event of a message. One whose sections cannot be read is still an
+// event at its place: the next after the last. Asking for its content gives the reason.
+func (r *reader) convert(m *amqp.Message) hubferry.Event {
+	form, facts := amqpevent.Parse(raw(m))
+	r.credit.received(form.Size())
+	e := hubferry.NewEncodedEvent(form)
+	e.Key, e.Time, e.Origin = facts.Key, facts.Time, r.o.place
+	e.Pos = hubferry.Position{Sequence: facts.Sequence, Offset: facts.Offset}
+	if !facts.Known {
+		e.Pos.Sequence = r.last.Sequence + 1
+	}
+	r.last = e.Pos
+	return e
+}
+
+// failed says why reading ended.
+func (r *reader) failed(ctx context.Context, err error) error {
+	switch {
+	case r.isClosed():
+		return hubferry.ErrClosed
+	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
+		return context.Cause(ctx)
+	}
+	return r.c.failed(classify("read", r.o.place, err, phaseRead))
+}
+
+func (r *reader) isClosed() bool {
+	select {
+	case <-r.closed:
+		return true
+	default:
+		return false
+	}
+}
+
+// closeTimeout bounds the goodbye of one link, of which nothing depends on.
+const closeTimeout = 5 * time.Second
+
+// Close implements hubferry.Reader.
+func (r *reader) Close(ctx context.Context) error {
+	r.closing.Do(func() {
+		close(r.closed)
+		r.c.budget.add(-1, 0)
+		r.c.closeSession(ctx, r.session)
+		if r.o.onClose != nil {
+			r.o.onClose(r)
+		}
+	})
+	return nil
+}
+
+// closeSession ends a session and with it its link. A session that ended already, or a
+// peer that does not answer, is no error to anybody: the link is not ours any more.
+func (c *connection) closeSession(ctx context.Context, s *amqp.Session) {
+	ctx, cancel := context.WithTimeout(ctx, closeTimeout)
+	defer cancel()
+	if err := s.Close(ctx); err != nil {
+		c.env.Log.Debug("closing a session", "error", err)
+	}
+}
