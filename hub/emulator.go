@@ -26,7 +26,7 @@ const (
 // have any name and there may be several. The error tells all problems, each
 // with the path of its field. LoggingConfig is checked and otherwise ignored.
 func LoadEmulatorConfig(path string) (Options, error) {
-	b, err := os.ReadFile(path) //nolint:gosec // the caller's file
+	b, err := os.ReadFile(path)
 	if err != nil {
 		return Options{}, fmt.Errorf("read emulator configuration: %w", err)
 	}

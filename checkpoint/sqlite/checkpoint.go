@@ -46,23 +46,32 @@ func (s *Store) SaveCheckpoint(ctx context.Context, id hubferry.ID, c hubferry.C
 }
 
 // SaveOwned stores a checkpoint of o.ID if the ownership record says that o.Owner owns
-// the partition, in one transaction; otherwise the error is of kind Lost and nothing is
-// stored.
+// the partition and the stored checkpoint is not further on, in one transaction;
+// otherwise the error is of kind Lost and nothing is stored.
 func (s *Store) SaveOwned(ctx context.Context, o hubferry.Ownership, c hubferry.Checkpoint) error {
 	return s.save(ctx, o.ID, c, func(ctx context.Context, tx *sql.Tx) error {
 		var owner string
+		var further sql.NullInt64
 		err := tx.QueryRowContext(ctx,
-			"SELECT owner FROM ownership WHERE namespace = ? AND hub = ? AND consumer_group = ? AND partition = ?",
-			o.ID.Namespace, o.ID.Hub, o.ID.ConsumerGroup, o.ID.Partition).Scan(&owner)
+			`SELECT owner, (SELECT sequence FROM checkpoint AS c
+				WHERE c.namespace = o.namespace AND c.hub = o.hub AND c.consumer_group = o.consumer_group AND c.partition = o.partition
+				AND c.sequence > ? AND c.incarnation = ? AND c.epoch >= ?)
+			FROM ownership AS o WHERE namespace = ? AND hub = ? AND consumer_group = ? AND partition = ?`,
+			c.Position.Sequence, c.Incarnation, c.Position.Epoch,
+			o.ID.Namespace, o.ID.Hub, o.ID.ConsumerGroup, o.ID.Partition).Scan(&owner, &further)
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return err
 		}
-		if owner == o.Owner && owner != "" {
-			return nil
-		}
-		why := fmt.Errorf("%s is owned by %q", o.ID, owner)
-		if owner == "" {
+		var why error
+		switch {
+		case owner == "":
 			why = fmt.Errorf("nobody owns %s", o.ID)
+		case owner != o.Owner:
+			why = fmt.Errorf("%s is owned by %q", o.ID, owner)
+		case further.Valid:
+			why = fmt.Errorf("the checkpoint of %s is already at %d", o.ID, further.Int64)
+		default:
+			return nil
 		}
 		return &hubferry.Error{Kind: hubferry.Lost, Op: "save checkpoint", Err: why}
 	})
@@ -147,7 +156,7 @@ func encode(c hubferry.Checkpoint) (row, error) {
 // decode makes a checkpoint of a row. What cannot be read stands in its Err.
 func (r row) decode(id hubferry.ID) hubferry.Checkpoint {
 	c := hubferry.Checkpoint{
-		Position:    hubferry.Position{Sequence: r.sequence, Offset: r.offset, Epoch: int32(r.epoch)}, //nolint:gosec // encode widened it
+		Position:    hubferry.Position{Sequence: r.sequence, Offset: r.offset, Epoch: int32(r.epoch)},
 		Incarnation: r.incarnation,
 		Clean:       r.clean != 0,
 	}

@@ -9,7 +9,7 @@ func networkFS(dir string) string {
 	if syscall.Statfs(dir, &fs) != nil {
 		return ""
 	}
-	switch uint32(fs.Type) { //nolint:gosec // the numbers have 32 bits; the type of the field differs by platform
+	switch uint32(fs.Type) {
 	case 0x6969:
 		return "nfs"
 	case 0x517b:

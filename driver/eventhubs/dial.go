@@ -105,7 +105,7 @@ func readFile(env hubferry.Env, name string) ([]byte, error) {
 	if env.Fetch != nil {
 		return env.Fetch(name)
 	}
-	return os.ReadFile(name) //nolint:gosec // the operator names it
+	return os.ReadFile(name)
 }
 
 // open connects. The context is for connecting only; with the other one a WebSocket

@@ -186,7 +186,7 @@ func (n *Namespace) CreateHub(ctx context.Context, spec HubSpec) (*Hub, error) {
 		return nil, err
 	}
 	id := make([]byte, 16)
-	rand.Read(id) //nolint:errcheck // never fails
+	rand.Read(id)
 	h := newHub(n, hex.EncodeToString(id), n.o.Now(), spec)
 	if err := n.openHub(h); err != nil {
 		return nil, errors.Join(fmt.Errorf("create hub %s: %w", spec.Name, err), n.dropHub(h))

@@ -144,7 +144,7 @@ func (n *Namespace) load(ctx context.Context) error {
 
 func (n *Namespace) readList() (list storedNamespace, err error) {
 	path := filepath.Join(n.o.Dir, listName)
-	b, err := os.ReadFile(path) //nolint:gosec // the data folder
+	b, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
 		if logs, _ := filepath.Glob(filepath.Join(n.o.Dir, hubsName, "*", "*", "*.seg")); len(logs) > 0 {
 			return list, fmt.Errorf("%s is missing but %s holds events; restore it from a backup, or remove the folder", path, filepath.Join(n.o.Dir, hubsName))

@@ -116,7 +116,7 @@ func (s *segment) loadIndex(o *Options) error {
 }
 
 func readEntries(path string, size int64) ([]entry, error) {
-	b, err := os.ReadFile(path) //nolint:gosec // the name is built from Dir
+	b, err := os.ReadFile(path)
 	if err != nil || len(b) < summaryBytes+8 {
 		return nil, errNoIndex
 	}

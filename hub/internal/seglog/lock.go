@@ -40,13 +40,13 @@ func LockDir(dir string) (*DirLock, error) {
 		return nil, fmt.Errorf("lock data folder: %w", err)
 	}
 	path := filepath.Join(dir, lockName)
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // the data folder
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock data folder: %w", err)
 	}
 	if err := lockFile(f); err != nil {
 		held := &LockedError{Dir: dir}
-		if b, rerr := os.ReadFile(path); rerr == nil { //nolint:gosec // the data folder
+		if b, rerr := os.ReadFile(path); rerr == nil {
 			if pid, perr := strconv.Atoi(strings.TrimSpace(string(b))); perr == nil {
 				held.PID = pid
 			}

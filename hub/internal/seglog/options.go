@@ -91,7 +91,7 @@ func (o Options) withDefaults() Options {
 	}
 	if o.OpenFile == nil {
 		o.OpenFile = func(name string, flag int, perm os.FileMode) (File, error) {
-			f, err := os.OpenFile(name, flag, perm) //nolint:gosec // the name is built from Dir
+			f, err := os.OpenFile(name, flag, perm)
 			if err != nil {
 				return nil, err
 			}

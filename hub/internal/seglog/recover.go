@@ -326,7 +326,7 @@ const beginName = "begin"
 
 // loadBegin reads the first retained sequence number; 0 if none was stored.
 func loadBegin(dir string) (int64, error) {
-	b, err := os.ReadFile(filepath.Join(dir, beginName)) //nolint:gosec // the log's own folder
+	b, err := os.ReadFile(filepath.Join(dir, beginName))
 	if errors.Is(err, os.ErrNotExist) {
 		return 0, nil
 	}

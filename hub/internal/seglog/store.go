@@ -1,6 +1,7 @@
 package seglog
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -37,7 +38,7 @@ func (s *fileStore) view(pos int64, want int, limit int64, buf []byte) ([]byte, 
 	}
 	buf = slices.Grow(buf[:0], n)[:n]
 	m, err := s.f.ReadAt(buf, pos)
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		err = nil
 	}
 	return buf[:m], err
@@ -93,7 +94,7 @@ func (s *memStore) close() error { return nil }
 // syncDir makes names in a folder durable. Systems that cannot sync a folder
 // (Windows) make them so by themselves.
 func syncDir(dir string) error {
-	d, err := os.Open(dir) //nolint:gosec // the log's own folder
+	d, err := os.Open(dir)
 	if err != nil {
 		return err
 	}
