@@ -16,9 +16,11 @@ type Clock interface {
 }
 
 // Fenced is the optional side of a store that can save a checkpoint only if the
-// partition still has the given owner, in one step. Its error is of kind Lost when the
-// record says otherwise. It makes sure of INV-9 where time cannot: a process that was
-// frozen between looking at its lease and saving.
+// partition still has the given owner, and only forwards, in one step. Forwards means
+// not to a lower sequence number, unless the incarnation is another one or the position's
+// epoch is higher. Its error is of kind Lost when the records say otherwise. It makes
+// sure of INV-9 where time cannot: a process that was frozen between looking at its lease
+// and saving, and a request that arrives when its sender has given it up long ago.
 type Fenced interface {
 	SaveOwned(ctx context.Context, o hubferry.Ownership, c hubferry.Checkpoint) error
 }

@@ -21,6 +21,7 @@ func checkpointCases() []Case {
 		{"NoSharing", checkNoSharing},
 		{"BadRecord", checkBadRecord},
 		{"Fenced", checkFenced},
+		{"FencedForwards", checkFencedForwards},
 	}
 }
 
@@ -185,5 +186,46 @@ func checkFenced(t testing.TB, h Harness) {
 	var e *hubferry.Error
 	if err := fenced.SaveOwned(t.Context(), hubferry.Ownership{ID: at("0"), Owner: "a"}, sequence(1)); !errors.As(err, &e) {
 		t.Errorf("the refusal is %v, want a *hubferry.Error", err)
+	}
+}
+
+// A store that is fenced does not let an old request, which arrives late, move a
+// checkpoint back. A hub that was made anew, or cut back, begins again.
+func checkFencedForwards(t testing.TB, h Harness) {
+	s := open(t, h)
+	fenced, ok := s.(checkpoint.Fenced)
+	if !ok {
+		t.Skip("the store is not fenced")
+	}
+	won(t, s, hubferry.Ownership{ID: at("0"), Owner: "a"})
+	at5 := hubferry.Checkpoint{Position: hubferry.Position{Sequence: 5, Epoch: 2}, Incarnation: "one"}
+	for _, step := range []struct {
+		name  string
+		c     hubferry.Checkpoint
+		moves bool
+	}{
+		{"the first", at5, true},
+		{"the same again", at5, true},
+		{"back", hubferry.Checkpoint{Position: hubferry.Position{Sequence: 4, Epoch: 2}, Incarnation: "one"}, false},
+		{"back in an older epoch", hubferry.Checkpoint{Position: hubferry.Position{Sequence: 4, Epoch: 1}, Incarnation: "one"}, false},
+		{"on in an older epoch", hubferry.Checkpoint{Position: hubferry.Position{Sequence: 6, Epoch: 1}, Incarnation: "one"}, true},
+		{"back in a newer epoch", hubferry.Checkpoint{Position: hubferry.Position{Sequence: 3, Epoch: 3}, Incarnation: "one"}, true},
+		{"back in another incarnation", hubferry.Checkpoint{Position: hubferry.Position{Sequence: 1}, Incarnation: "two"}, true},
+	} {
+		before := checkpoints(t, s, Group)[at("0")]
+		err := fenced.SaveOwned(t.Context(), hubferry.Ownership{ID: at("0"), Owner: "a"}, step.c)
+		if step.moves && err != nil {
+			t.Errorf("%s: %v", step.name, err)
+		}
+		if !step.moves && (err == nil || hubferry.KindOf(err) != hubferry.Lost) {
+			t.Errorf("%s: %v, want an error of kind %s", step.name, err, hubferry.Lost)
+		}
+		want := step.c
+		if !step.moves {
+			want = before
+		}
+		if diff := cmp.Diff(want, checkpoints(t, s, Group)[at("0")], same); diff != "" {
+			t.Errorf("%s: stored (-want +got):\n%s", step.name, diff)
+		}
 	}
 }

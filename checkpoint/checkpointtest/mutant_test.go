@@ -296,7 +296,7 @@ func checkpointMutants() []mutant {
 				return all, err
 			}}
 		}},
-		mutant{name: "saves for anybody", caught: []string{"Fenced"}, make: func(s *mem.Store) store {
+		mutant{name: "saves for anybody", caught: []string{"Fenced", "FencedForwards"}, make: func(s *mem.Store) store {
 			return &broken{Store: s, fence: func(ctx context.Context, o hubferry.Ownership, c hubferry.Checkpoint) error {
 				return s.SaveCheckpoint(ctx, o.ID, c)
 			}}

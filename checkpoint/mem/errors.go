@@ -28,6 +28,14 @@ func lost(id hubferry.ID, owner string) error {
 	return &hubferry.Error{Kind: hubferry.Lost, Op: "save checkpoint", Err: err}
 }
 
+// behind says that a checkpoint would go back.
+func behind(id hubferry.ID, last hubferry.Checkpoint) error {
+	return &hubferry.Error{
+		Kind: hubferry.Lost, Op: "save checkpoint",
+		Err: fmt.Errorf("the checkpoint of %s is already at %d", id, last.Position.Sequence),
+	}
+}
+
 func compareID(a, b hubferry.ID) int {
 	return cmp.Or(
 		cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Hub, b.Hub),

@@ -84,7 +84,8 @@ func (s *Store) SaveCheckpoint(ctx context.Context, id hubferry.ID, c hubferry.C
 }
 
 // SaveOwned stores a checkpoint of o.ID if the ownership record says that o.Owner owns
-// the partition, in one step; otherwise the error is of kind Lost and nothing is stored.
+// the partition and the stored checkpoint is not further on, in one step; otherwise the
+// error is of kind Lost and nothing is stored.
 func (s *Store) SaveOwned(ctx context.Context, o hubferry.Ownership, c hubferry.Checkpoint) error {
 	if err := checkID(o.ID, "save checkpoint"); err != nil {
 		return err
@@ -93,6 +94,10 @@ func (s *Store) SaveOwned(ctx context.Context, o hubferry.Ownership, c hubferry.
 	return s.do(ctx, Call{Op: SaveCheckpoint, IDs: []hubferry.ID{o.ID}}, func(d *data, _ int) error {
 		if now := d.ownership[o.ID]; now.Owner != o.Owner || o.Owner == "" {
 			return lost(o.ID, now.Owner)
+		}
+		if last, ok := d.checkpoints[o.ID]; ok && last.Err == nil && c.Position.Sequence < last.Position.Sequence &&
+			c.Incarnation == last.Incarnation && c.Position.Epoch <= last.Position.Epoch {
+			return behind(o.ID, last)
 		}
 		d.checkpoints[o.ID] = c
 		return nil
