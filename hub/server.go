@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/hubferry/hubferry/hub/internal/entity"
+	"github.com/hubferry/hubferry/hub/internal/httpapi"
 	"github.com/hubferry/hubferry/hub/internal/node"
 	"github.com/hubferry/hubferry/internal/keyhash"
 )
@@ -41,6 +42,7 @@ type namespace struct {
 	entity *entity.Namespace
 	node   *node.Node
 	http   *http.Server
+	api    http.Handler
 	handed *handoff
 }
 
@@ -99,6 +101,10 @@ func (s *Server) addNamespace(ctx context.Context, o NamespaceOptions) error {
 		config.Faults = s.o.Faults.namespace(o.Name)
 	}
 	n := &namespace{entity: ns, node: node.New(config), handed: newHandoff()}
+	n.api = httpapi.New(httpapi.Options{
+		Namespace: ns, Log: s.log.With("namespace", o.Name),
+		Retention: (&HubOptions{}).spec(&s.o).Retention,
+	})
 	n.http = n.server(s.o.Limits.Handshake)
 	if s.o.Faults != nil {
 		s.o.Faults.attach(o.Name, n.node)

@@ -28,7 +28,7 @@ func (n *namespace) server(within time.Duration) *http.Server {
 
 func (n *namespace) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	if strings.TrimSuffix(r.URL.Path, "/") != websocketPath { // .NET adds a slash
-		http.NotFound(w, r)
+		n.api.ServeHTTP(w, r)
 		return
 	}
 	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{

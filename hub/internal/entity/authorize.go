@@ -32,6 +32,12 @@ func (n *Namespace) Authorize(token, audience string) (Claim, error) {
 			return Claim{}, err
 		}
 	}
+	return n.Verify(token, path)
+}
+
+// Verify is Authorize for a path (Address.Path), which may name a hub that
+// does not exist.
+func (n *Namespace) Verify(token, path string) (Claim, error) {
 	if len(token) > maxToken {
 		return Claim{}, malformedToken("it is too long")
 	}

@@ -145,6 +145,13 @@ func (n *Namespace) Name() string { return n.o.Name }
 // Limits returns the limits in force.
 func (n *Namespace) Limits() Limits { return n.o.Limits }
 
+// Closed reports whether Close was called.
+func (n *Namespace) Closed() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.closed
+}
+
 // Hub returns the hub of that name, in any case, or a NotFound error.
 func (n *Namespace) Hub(name string) (*Hub, error) {
 	n.mu.Lock()
