@@ -109,12 +109,11 @@ func names(a, b map[string][]hubferry.Value) []string {
 	return all
 }
 
-// equal compares two lists of events.
+// equal compares two lists of events. Another number of events ends the case.
 func (s *suite) equal(where string, want, got []hubferry.Event) {
 	s.t.Helper()
 	if len(want) != len(got) {
-		s.t.Errorf("%s: %d events became %d: %s", where, len(want), len(got), labels(got))
-		return
+		s.t.Fatalf("%s: %d events became %d: %s", where, len(want), len(got), labels(got))
 	}
 	for i := range want {
 		if d := s.diff(&want[i], &got[i]); len(d) > 0 {

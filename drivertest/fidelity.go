@@ -265,14 +265,19 @@ func writeNothing(s *suite) {
 
 func leavesEventsAlone(s *suite) {
 	events := withOrigin(append(typeSamples(s), numbered(3)...))
-	var own keeper
-	own.keep(events)
+	before := make([]uint64, len(events))
+	for i := range events {
+		before[i] = sum(&events[i])
+	}
 	w := s.writerOf(s.target(), hubferry.Trail{Task: "t", Route: "r"})
 	s.write(w, 0, events)
-	own.check(s.t)
+	for i := range events {
+		if sum(&events[i]) != before[i] {
+			s.t.Errorf("Write changed event %d: now %s", i, label(&events[i]))
+		}
+	}
 	// What becomes of the events afterwards does not reach what was written.
-	before := s.h.Dump(s.t, 0)
-	s.kept.keep(before)
+	stored := s.h.Dump(s.t, 0)
 	for i := range events {
 		c, err := events[i].Edit()
 		if err != nil {
@@ -280,7 +285,7 @@ func leavesEventsAlone(s *suite) {
 		}
 		c.Properties = hubferry.Properties{{Name: "changed", Value: hubferry.Bool(true)}}
 	}
-	s.equal("after an edit", before, s.h.Dump(s.t, 0))
+	s.equal("after an edit", stored, s.h.Dump(s.t, 0))
 }
 
 func options(s *suite) {

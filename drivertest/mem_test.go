@@ -47,17 +47,20 @@ func harness(shape drivertest.Shape, o mem.HubOptions) func(t testing.TB) *drive
 			Trim:     func(_ testing.TB, p int, upTo int64) { hub().Trim(p, upTo) },
 			Recreate: func(testing.TB) { b.Create("ns", "hub", o) },
 			Rejected: func(testing.TB) int { return len(hub().Rejected()) },
-			Patience: 5 * time.Second,
+			Patience: 2 * time.Second,
 		}
 		return h
 	}
 }
 
-var shapes = []struct {
+// shapeOf is a sort of entity to run the suite on.
+type shapeOf struct {
 	name  string
 	shape drivertest.Shape
 	hub   mem.HubOptions
-}{
+}
+
+var shapes = []shapeOf{
 	{"log", drivertest.Log, mem.HubOptions{Partitions: 4, MaxEvent: 128 << 10}},
 	{"encoded log", drivertest.Log, mem.HubOptions{Partitions: 4, MaxEvent: 128 << 10, Encoded: true}},
 	{"pipelined log", drivertest.Log, mem.HubOptions{Partitions: 4, MaxEvent: 128 << 10, Pipeline: 5}},

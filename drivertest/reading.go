@@ -217,28 +217,31 @@ func readCut(s *suite) {
 	next := info.Begin
 	var got []hubferry.Event
 	b := hubferry.Batch{Limit: hubferry.Limit{Events: 20, Bytes: 1 << 20}}
-	cuts, failures := 0, 0
+	cuts := 0
+	deadline := time.Now().Add(s.h.patience())
 	var r hubferry.Reader
-	for len(got) < len(events) {
-		if failures > 200 {
-			s.t.Fatal("the reader does not come back after the cut")
+	failed := func(what string, err error) {
+		s.t.Helper()
+		s.wants(what, err, hubferry.Transient, hubferry.Throttled)
+		if time.Now().After(deadline) {
+			s.t.Fatalf("%s: it does not come back: %v", what, err)
 		}
+		s.pause(10 * time.Millisecond)
+	}
+	for len(got) < len(events) {
+		var err error
 		if r == nil {
-			var err error
 			if r, err = s.tryOpen(src, info.Place, next, hubferry.NoEpoch); err != nil {
-				s.wants("open after a cut", err, hubferry.Transient, hubferry.Throttled)
-				failures++
-				s.pause(10 * time.Millisecond)
+				failed("open after a cut", err)
 				continue
 			}
 		}
-		err := s.do("read", func(ctx context.Context) error { return r.Read(ctx, &b) })
-		if err != nil {
-			s.wants("read after a cut", err, hubferry.Transient, hubferry.Throttled)
-			failures++
+		if err = s.do("read", func(ctx context.Context) error { return r.Read(ctx, &b) }); err != nil {
+			failed("read after a cut", err)
 			r = nil
 			continue
 		}
+		deadline = time.Now().Add(s.h.patience())
 		s.checkBatch(&b, got)
 		s.kept.keep(b.Events)
 		got = append(got, b.Events...)

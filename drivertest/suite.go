@@ -110,7 +110,7 @@ func (s *suite) doWith(ctx context.Context, what string, call func(ctx context.C
 			return err
 		case <-over:
 			over = nil
-			timer := time.NewTimer(max(s.h.patience()/2, time.Second))
+			timer := time.NewTimer(max(s.h.patience()/2, 200*time.Millisecond))
 			defer timer.Stop()
 			late = timer.C
 		case <-late:

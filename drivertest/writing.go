@@ -207,14 +207,14 @@ func (s *suite) dumpAfter(release func()) []hubferry.Event {
 // the receipt names.
 func (s *suite) retry(w hubferry.Writer, partition int, events []hubferry.Event) {
 	s.t.Helper()
-	for failures := 0; len(events) > 0; failures++ {
+	for deadline := time.Now().Add(s.h.patience()); len(events) > 0; {
 		receipt, err := s.tryWrite(w, partition, events)
 		events = events[receipt.N:]
 		if err == nil {
 			continue
 		}
 		s.wants("write after a fault", err, hubferry.Transient, hubferry.Throttled, hubferry.Aborted)
-		if failures > 200 {
+		if time.Now().After(deadline) {
 			s.t.Fatalf("the writer does not come back: %v", err)
 		}
 		s.pause(10 * time.Millisecond)
