@@ -136,7 +136,7 @@ func parsePartition(body ours.Map) (partitionInfo, error) {
 	}
 	p.end = hubferry.Position{Sequence: asInt(last), Offset: asText(field(body, "last_enqueued_offset"))}
 	if p.end.Sequence < 0 { // never written: -1, with an offset of -1 or, geo-replicated, 2:-1:-1
-		p.end.Sequence = -1
+		p.end = hubferry.Position{Sequence: -1}
 	} else if at, ok := field(body, "last_enqueued_time_utc").(ours.Timestamp); ok {
 		p.endTime = at.Time()
 	}

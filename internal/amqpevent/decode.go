@@ -42,11 +42,8 @@ func (f *Form) body() ([]byte, hubferry.BodyKind) {
 	}
 	d := amqp.NewDecoder(all)
 	d.Descriptor()
-	switch {
-	case f.sections.BodyCode == amqp.CodeData && f.sections.BodyCount == 1:
+	if f.sections.BodyCode == amqp.CodeData && f.sections.BodyCount == 1 {
 		return d.Binary(), hubferry.BodyData
-	case f.sections.BodyCode == amqp.CodeValue && d.Peek() == amqp.CodeNull:
-		return nil, hubferry.BodyNull
 	}
 	return all, hubferry.BodyAMQP
 }

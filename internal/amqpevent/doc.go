@@ -21,8 +21,8 @@
 //	properties, header                     Content.Message, only fields that are present
 //	application properties, footer         Content.Properties, Content.Footer
 //	one data section                       Content.Body, BodyData
-//	no body, or a value that is null       BodyNull
-//	any other body                         BodyAMQP, encoded
+//	no body section                        BodyNull
+//	any other body                         BodyAMQP, encoded; also a value that is null
 //	delivery annotations                   nothing: they are about one hop
 //
 // Annotations that the service assigns or that are about one link

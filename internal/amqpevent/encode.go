@@ -228,7 +228,7 @@ func (x *Encoder) carried(e *hubferry.Event, p *hubferry.Property) hubferry.Valu
 func appendBody(dst []byte, c *hubferry.Content) ([]byte, error) {
 	switch c.BodyKind {
 	case hubferry.BodyNull:
-		return amqp.AppendNull(amqp.AppendSection(dst, amqp.CodeValue)), nil
+		return dst, nil
 	case hubferry.BodyAMQP:
 		if s, err := amqp.Scan(c.Body); err != nil || s.BodyCount == 0 || len(s.Body.Of(c.Body)) != len(c.Body) {
 			return nil, fmt.Errorf("the body is not made of AMQP body sections: %w", err)
