@@ -125,7 +125,6 @@ func sixthReader(t *trial) {
 	for range 5 {
 		own(t, hub, nil)
 	}
-	sixth := t.open(request{Conn: t.conn(hub), Partition: new("0"), From: &earliest})
-	_, err := sixth.read(1, receiveWait)
-	t.refused(err, "Exceeded the maximum number of allowed receivers per partition in a consumer group which is 5")
+	t.receiverRefused(request{Conn: t.conn(hub), Partition: new("0"), From: &earliest},
+		"Exceeded the maximum number of allowed receivers per partition in a consumer group which is 5")
 }

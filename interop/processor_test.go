@@ -84,6 +84,9 @@ func wantLoad(t *testing.T, r response, sent int) {
 }
 
 func restart(t *trial) {
+	if t.is("java") {
+		t.only("the SDK ends a receiver with its link, and the program opens another; its event processor does so by itself")
+	}
 	hub := t.newHub(t.T, 2)
 	c := t.conn(hub)
 	c.Retries = 5

@@ -17,14 +17,35 @@ var refusalCases = []testCase{
 	{"position beyond the end refused", beyondEnd},
 }
 
-// unauthorised is how each SDK shows a 401 or amqp:unauthorized-access.
-func (t *trial) unauthorised(err *sdkError, words ...string) {
+// tokenRefused checks a refusal of the token itself, before any link.
+func (t *trial) tokenRefused(err *sdkError, text string) {
 	t.Helper()
-	word := "unauthorized"
-	if t.is("python") {
-		word = "" // the class differs by place and by version; the text decides
+	switch {
+	case t.is("go"):
+		t.refused(err, "status code 401", text)
+	case t.is("python"):
+		// With an error-condition in the reply, as the service sends it, the SDK drops status and text.
+		t.only("the SDK shows that the token was refused, not why")
+		t.refused(err, "AuthenticationError", "CBS Token authentication failed")
+	default:
+		t.refused(err, "unauthorized", text)
 	}
-	t.refused(err, append([]string{word}, words...)...)
+}
+
+// receiverRefused opens a receiver that the hub must refuse, and checks the refusal.
+func (t *trial) receiverRefused(r request, words ...string) {
+	t.Helper()
+	r.Conn.Retries = 0
+	wait := receiveWait
+	if t.c.name() == "python-aio" {
+		wait = time.Second
+	}
+	got, err := t.open(r).read(1, wait)
+	if t.c.name() == "python-aio" && err == nil && len(got) == 0 {
+		t.only("the asyncio client keeps the refusal of a receiver to itself and tries for ever")
+		return
+	}
+	t.refused(err, words...)
 }
 
 // refuseAll tries to send, receive and ask with one connection, and returns the errors in this order.
@@ -41,14 +62,14 @@ func (t *trial) refuseAll(c *conn) [3]*sdkError {
 func wrongKey(t *trial) {
 	hub := t.newHub(t.T, 1)
 	for _, err := range t.refuseAll(t.connAs(hub, rootRule, "bm90IHRoZSBrZXk=")) {
-		t.unauthorised(err)
+		t.tokenRefused(err, "InvalidSignature")
 	}
 }
 
 func unknownKeyName(t *trial) {
 	hub := t.newHub(t.T, 1)
 	for _, err := range t.refuseAll(t.connAs(hub, "Nobody", rootKey)) {
-		t.unauthorised(err)
+		t.tokenRefused(err, "InvalidSignature")
 	}
 }
 
@@ -69,7 +90,7 @@ func expiredSignature(t *trial) {
 	c := t.conn(hub)
 	c.String = t.signed(sas(t.resource(hub), rootRule, rootKey, time.Now().Add(-time.Hour)))
 	for _, err := range t.refuseAll(c) {
-		t.unauthorised(err, "expired")
+		t.tokenRefused(err, "ExpiredToken: The token is expired. Expiration time:")
 	}
 }
 
@@ -83,37 +104,31 @@ func sendListenOnly(t *trial) {
 		t.Fatalf("the listen-only key reads %d events: %v", len(got), err)
 	}
 	_, err = t.try(request{Op: "send", Conn: c, Partition: new("0"), Events: numbered("x", 1)})
-	t.unauthorised(err, "Unauthorized access. 'Send' claim(s) are required to perform this operation.")
+	t.refused(err, "unauthorized", "Unauthorized access. 'Send' claim(s) are required to perform this operation.")
 }
 
 func receiveSendOnly(t *trial) {
 	hub := t.newHub(t.T, 1)
 	c := t.connAs(hub, sendRule, sendKey)
-	c.Retries = 0
 	t.do(request{Op: "send", Conn: c, Partition: new("0"), Events: numbered("x", 1)})
-	_, err := t.open(request{Conn: c, Partition: new("0"), From: &earliest}).read(1, receiveWait)
-	t.unauthorised(err, "'Listen' claim(s) are required to perform this operation.")
+	t.receiverRefused(request{Conn: c, Partition: new("0"), From: &earliest}, "unauthorized", "'Listen' claim(s) are required to perform this operation.")
 }
 
 func unknownHub(t *trial) {
 	errs := t.refuseAll(t.conn("no-such-hub"))
-	if t.is("python") {
-		// The SDK asks for the properties before it sends, and shows no text of a reply to such a question.
-		t.refused(errs[0], "not-found", "Status code: 404")
-		t.refused(errs[2], "not-found", "Status code: 404")
-		errs[0], errs[2] = errs[1], errs[1]
-	}
 	for _, err := range errs {
-		t.refused(err, "The messaging entity", "could not be found")
+		if t.is("python") {
+			t.only("the SDK shows that the token was refused, not why")
+			t.refused(err, "CBS Token authentication failed")
+		} else {
+			t.refused(err, "The messaging entity", "could not be found")
+		}
 	}
 }
 
 func unknownGroup(t *trial) {
 	hub := t.newHub(t.T, 1)
-	c := t.conn(hub)
-	c.Retries = 0
-	_, err := t.open(request{Conn: c, Partition: new("0"), From: &earliest, Group: "nobody"}).read(1, receiveWait)
-	t.refused(err, "The messaging entity", "could not be found")
+	t.receiverRefused(request{Conn: t.conn(hub), Partition: new("0"), From: &earliest, Group: "nobody"}, "The messaging entity", "could not be found")
 }
 
 func unknownPartition(t *trial) {
@@ -139,10 +154,8 @@ func unknownPartition(t *trial) {
 func beyondEnd(t *trial) {
 	hub := t.newHub(t.T, 1)
 	t.send(hub, "0", numbered("x", 3)...)
-	c := t.conn(hub)
-	c.Retries = 0
-	_, err := t.open(request{Conn: c, Partition: new("0"), From: &position{Kind: "sequence", Value: "99"}}).read(1, receiveWait)
-	t.refused(err, "The supplied sequence number '99' is invalid. The last sequence number in the system is '2'")
-	_, err = t.open(request{Conn: c, Partition: new("0"), From: &position{Kind: "offset", Value: "999999999"}}).read(1, receiveWait)
-	t.refused(err, "The supplied offset '999999999' is invalid. The last offset in the system is")
+	t.receiverRefused(request{Conn: t.conn(hub), Partition: new("0"), From: &position{Kind: "sequence", Value: "99"}},
+		"The supplied sequence number '99' is invalid. The last sequence number in the system is '2'")
+	t.receiverRefused(request{Conn: t.conn(hub), Partition: new("0"), From: &position{Kind: "offset", Value: "999999999"}},
+		"The supplied offset '999999999' is invalid. The last offset in the system is")
 }

@@ -10,13 +10,16 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.concurrent.atomic.AtomicReference;
 import reactor.core.Disposable;
+import reactor.core.publisher.Flux;
 import reactor.util.retry.Retry;
 
 /** Paced sends by key and one reader a partition, at the same time; every event carries its number in n. */
@@ -55,9 +58,13 @@ final class Load {
         EventHubProducerClient producer = Clients.builder(request).buildProducerClient();
         List<Disposable> subscriptions = new ArrayList<>();
         for (String partition : consumer.getPartitionIds().toIterable()) {
-            subscriptions.add(consumer.receiveFromPartition(partition, EventPosition.earliest())
+            // The SDK ends a receiver with its link and leaves it to the program to open another.
+            AtomicReference<EventPosition> next = new AtomicReference<>(EventPosition.earliest());
+            subscriptions.add(Flux.defer(() -> consumer.receiveFromPartition(partition, next.get()))
+                .doOnNext(event -> next.set(EventPosition.fromSequenceNumber(event.getData().getSequenceNumber())))
                 .doOnError(this::note)
-                .retryWhen(Retry.fixedDelay(100, java.time.Duration.ofMillis(500)))
+                .retryWhen(Retry.fixedDelay(100, Duration.ofMillis(500)))
+                .repeatWhen(ended -> ended.delayElements(Duration.ofMillis(500)))
                 .subscribe(event -> take(event.getData()), this::note));
         }
         send(request, producer);
