@@ -144,6 +144,21 @@ func transferFrame(dst []byte, handle, id, format uint32, payload []byte) []byte
 	return amqp.EndFrame(append(t.Append(dst), payload...), mark)
 }
 
+// deliver sends one delivery in as many frames as it takes.
+func (c *rawClient) deliver(handle, id, format uint32, payload []byte) {
+	c.t.Helper()
+	for first := true; first || len(payload) > 0; first = false {
+		n := min(len(payload), 60000)
+		b, mark := amqp.BeginFrame(nil, amqp.TypeAMQP, 0)
+		t := amqp.Transfer{Handle: handle, More: n < len(payload)}
+		if first {
+			t.DeliveryID, t.DeliveryTag, t.MessageFormat = amqp.Some(id), []byte{1}, amqp.Some(format)
+		}
+		c.send(amqp.EndFrame(append(t.Append(b), payload[:n]...), mark))
+		payload = payload[n:]
+	}
+}
+
 // wantEOF checks that the server hangs up.
 func (c *rawClient) wantEOF() {
 	c.t.Helper()

@@ -231,6 +231,7 @@ func (c *conn) finish(err error) {
 // a socket with unread input would reset it, and the peer might never see the
 // close frame.
 func (c *conn) linger() {
+	_ = c.nc.SetReadDeadline(time.Now().Add(2 * lingerTime)) // the old one may be over
 	_, _ = io.Copy(io.Discard, io.LimitReader(c.nc, 16<<20))
 	c.cut()
 }
