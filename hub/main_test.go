@@ -247,6 +247,16 @@ func bodies(events []*azeventhubs.ReceivedEventData) (out []string) {
 	return out
 }
 
+// until waits for a condition.
+func until(t testing.TB, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("waited in vain")
+		}
+	}
+}
+
 // wantError checks that err mentions the condition and the text.
 func wantError(t testing.TB, err error, parts ...string) {
 	t.Helper()

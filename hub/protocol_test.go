@@ -613,7 +613,7 @@ func TestStalledClients(t *testing.T) {
 		c.open("root", rootKey)
 		c.attachReceiver(0, allOfOne, nil)
 		c.credit(0, 0, 1000)
-		time.Sleep(400 * time.Millisecond)
+		until(t, func() bool { return strings.Contains(s.log.text(), "i/o timeout") })
 		if _, err := io.Copy(io.Discard, c); err != nil && !isReset(err) {
 			t.Errorf("the connection was not cut: %v", err)
 		}
