@@ -107,13 +107,6 @@ func (w *world) connect() error {
 			return err
 		}
 		w.producers = append(w.producers, p)
-		for name, address := range map[string]string{"west": w.west, "east": w.east} {
-			c, err := azeventhubs.NewConsumerClientFromConnectionString(address, s.hub, azeventhubs.DefaultConsumerGroup, nil)
-			if err != nil {
-				return err
-			}
-			w.watchers[name] = append(w.watchers[name], c)
-		}
 	}
 	return nil
 }
@@ -124,9 +117,8 @@ func (w *world) close() {
 	for _, p := range w.producers {
 		_ = p.Close(ctx) // the server goes next
 	}
-	for _, c := range append(w.watchers["west"], w.watchers["east"]...) {
-		_ = c.Close(ctx) // as above
-	}
+	w.unwatch(ctx, "west")
+	w.unwatch(ctx, "east")
 	_ = w.server.Close(ctx) // it holds nothing that outlives it
 	w.end()
 }
@@ -141,6 +133,7 @@ connections:
   east: { eventhubs: { connectionString: "%s" } }
 defaults:
   window: { events: %d }
+  checkpointEvery: { events: 100, time: 1s }
   balance: { interval: 500ms, expiry: 3s }
 tasks:
 `, w.west, w.east, window)
@@ -167,13 +160,48 @@ func (w *world) sent() int { return int(w.done.Load()) }
 // cut breaks every connection to both namespaces.
 func (w *world) cut() int { return w.faults.Cut("west") + w.faults.Cut("east") }
 
+// watch makes a client for each hub of a namespace, unless they are there.
+func (w *world) watch(namespace, address string) error {
+	if len(w.watchers[namespace]) > 0 {
+		return nil
+	}
+	for _, s := range w.sets {
+		c, err := azeventhubs.NewConsumerClientFromConnectionString(address, s.hub, azeventhubs.DefaultConsumerGroup,
+			&azeventhubs.ConsumerClientOptions{RetryOptions: azeventhubs.RetryOptions{MaxRetries: -1}})
+		if err != nil {
+			return err
+		}
+		w.watchers[namespace] = append(w.watchers[namespace], c)
+	}
+	return nil
+}
+
+// unwatch closes them. After its connection was cut, azeventhubs 2.0.2 answers every
+// later question about properties with the same error, so clients are made anew then.
+func (w *world) unwatch(ctx context.Context, namespace string) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	for _, c := range w.watchers[namespace] {
+		_ = c.Close(ctx) // nothing is lost with it
+	}
+	delete(w.watchers, namespace)
+}
+
 // count returns how many events are in a namespace, copies included.
 func (w *world) count(ctx context.Context, namespace string) (int, error) {
+	address := w.east
+	if namespace == "west" {
+		address = w.west
+	}
+	if err := w.watch(namespace, address); err != nil {
+		return 0, err
+	}
 	n := 0
 	for i, c := range w.watchers[namespace] {
 		for p := range partitions {
 			info, err := c.GetPartitionProperties(ctx, fmt.Sprint(p), nil)
 			if err != nil {
+				w.unwatch(ctx, namespace)
 				return 0, fmt.Errorf("look at %s/%s: %w", namespace, w.sets[i].hub, err)
 			}
 			n += int(info.LastEnqueuedSequenceNumber) + 1

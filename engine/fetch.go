@@ -53,7 +53,7 @@ func (w *worker) fetch(ctx context.Context) error {
 		if !again {
 			return fmt.Errorf("gave up after %d attempts: %w", attempt-1, err)
 		}
-		w.retrying(fmt.Errorf("%s: %w", w.place, err), d)
+		w.retrying(err, d)
 		_ = sleep(ctx, d) // the next round sees why
 	}
 }
@@ -69,6 +69,7 @@ func (w *worker) session(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = reader.Close(context.WithoutCancel(ctx)) }() // nothing depends on it
+	w.working()
 	in := hubferry.Batch{Next: w.next}
 	for {
 		room, err := w.tracker.waitRoom(ctx, w.pressed)
@@ -224,7 +225,7 @@ var errRestart = errors.New("the partition begins anew")
 func (w *worker) retrying(err error, d time.Duration) {
 	w.count(func(c *hubferry.Counts) { c.Retries++ })
 	w.setState(hubferry.Retrying, err)
-	w.log.Warn("retrying", "partition", w.place.Partition, "in", d.Round(time.Millisecond), "error", err)
+	w.log.Log(w.ctx, retryLevel(d), "retrying", "partition", w.place.Partition, "in", d.Round(time.Millisecond), "error", err)
 }
 
 func (w *worker) working() { w.setState(hubferry.Running, nil) }

@@ -150,7 +150,7 @@ func (l *lane) failed(ctx context.Context, run []item, err error, attempt int) [
 	if !again {
 		return l.giveUp(run, fmt.Errorf("gave up after %d attempts: %w", attempt-1, where))
 	}
-	l.task.unhealthy(l, where, d)
+	l.task.unhealthy(ctx, l, where, d)
 	l.wait(ctx, run, d)
 	return run
 }

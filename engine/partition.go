@@ -219,7 +219,8 @@ func (p *partition) newWorker(ctx context.Context, sources int, sparse bool, sta
 
 // release gives the partition up, so that another instance can take it at once.
 func (p *partition) release(err error) {
-	ctx, cancel := context.WithTimeout(p.ctx, 10*time.Second)
+	// A claim counts as lost from the moment of its release on, so p.ctx would end it.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.ctx), 10*time.Second)
 	defer cancel()
 	if err != nil && !errors.Is(err, hubferry.ErrEnd) {
 		p.log.Warn("partition did not stop cleanly, what was under way is repeated", "partition", p.place.Partition, "error", err)

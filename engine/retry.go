@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"math/rand/v2"
 	"time"
 
@@ -49,6 +50,15 @@ func (r Retry) delay(n int, err error) (time.Duration, bool) {
 		d = max(d, e.After, time.Second)
 	}
 	return d, true
+}
+
+// retryLevel is the level at which a repeat after d is logged: blips are nobody's business,
+// outages are.
+func retryLevel(d time.Duration) slog.Level {
+	if d <= blips[len(blips)-1] {
+		return slog.LevelDebug
+	}
+	return slog.LevelWarn
 }
 
 // sleep waits for d or until ctx ends.

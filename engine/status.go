@@ -2,6 +2,8 @@ package engine
 
 import (
 	"cmp"
+	"context"
+	"log/slog"
 	"maps"
 	"slices"
 	"time"
@@ -42,22 +44,28 @@ func (t *task) written(run []item) {
 	})
 }
 
+// sickness is what is wrong with a lane, and how long it waits before it tries again.
+type sickness struct {
+	err   error
+	pause time.Duration
+}
+
 // unhealthy notes that a lane failed and will try again after d.
-func (t *task) unhealthy(l *lane, err error, d time.Duration) {
+func (t *task) unhealthy(ctx context.Context, l *lane, err error, d time.Duration) {
 	t.mu.Lock()
 	t.status.Counts.Retries++
-	t.sick[l] = err
+	t.sick[l] = sickness{err, d}
 	t.mu.Unlock()
-	t.log.Warn("retrying", "in", d.Round(time.Millisecond), "error", err)
+	t.log.Log(ctx, retryLevel(d), "retrying", "in", d.Round(time.Millisecond), "error", err)
 }
 
 // healthy notes that a lane works.
 func (t *task) healthy(l *lane) {
 	t.mu.Lock()
-	_, was := t.sick[l]
+	was := t.sick[l]
 	delete(t.sick, l)
 	t.mu.Unlock()
-	if was {
+	if was.err != nil && retryLevel(was.pause) > slog.LevelDebug {
 		t.log.Info("target works again", "target", l.address())
 	}
 }
@@ -70,8 +78,8 @@ func (t *task) snapshot() hubferry.TaskStatus {
 	s.Counts.Dropped = maps.Clone(s.Counts.Dropped)
 	s.Targets = slices.Clone(s.Targets)
 	parts := slices.Collect(maps.Keys(t.parts))
-	for _, err := range t.sick {
-		s.Error = errorText(err)
+	for _, sick := range t.sick {
+		s.Error = errorText(sick.err)
 		s.State = max(s.State, hubferry.Retrying)
 	}
 	t.mu.Unlock()

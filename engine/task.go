@@ -29,14 +29,14 @@ type task struct {
 
 	mu     sync.Mutex
 	status hubferry.TaskStatus
-	sick   map[*lane]error // lanes whose last attempt failed
+	sick   map[*lane]sickness // lanes whose last attempt failed
 	parts  map[*partition]struct{}
 }
 
 func newTask(def Task, log *slog.Logger) *task {
 	t := &task{
 		Task: def, log: log, budget: newBudget(def.Budget), gate: newGate(),
-		sick: map[*lane]error{}, parts: map[*partition]struct{}{},
+		sick: map[*lane]sickness{}, parts: map[*partition]struct{}{},
 	}
 	t.status = hubferry.TaskStatus{Task: def.Name, Source: def.SourceName, Since: time.Now()}
 	t.status.Counts.Dropped = map[string]int64{}
@@ -89,7 +89,7 @@ func (t *task) move(stop, hard context.Context, claim *hubferry.Claim) {
 	t.mu.Lock()
 	t.parts[p] = struct{}{}
 	t.mu.Unlock()
-	t.log.Info("partition claimed", "partition", claim.Place.Partition)
+	t.log.Debug("partition claimed", "partition", claim.Place.Partition)
 	p.run(stop)
 	t.mu.Lock()
 	delete(t.parts, p)
@@ -165,7 +165,7 @@ func persist[T any](ctx context.Context, t *task, op string, f func(context.Cont
 		if d, again := t.Retry.delay(attempt, err); passes(err) && again {
 			t.count(func(c *hubferry.Counts) { c.Retries++ })
 			t.setState(hubferry.Retrying, err)
-			t.log.Warn("retrying", "in", d.Round(time.Millisecond), "error", err)
+			t.log.Log(ctx, retryLevel(d), "retrying", "in", d.Round(time.Millisecond), "error", err)
 			_ = sleep(ctx, d) // the next round sees why
 			continue
 		}
