@@ -214,8 +214,10 @@ func TestAttachReplies(t *testing.T) {
 	c := dial(t, s.addr)
 	c.open("root", rootKey)
 	filter := amqp.Described{Descriptor: uint64(0x000000137000000A), Value: "amqp.annotation.x-opt-offset > -1"}
-	source := &amqp.Source{Address: "/ONE/consumergroups/$default/PARTITIONS/0", ExpiryPolicy: "session-end",
-		Filter: amqp.Map{{Key: amqp.Symbol("apache.org:selector-filter:string"), Value: filter}}}
+	source := &amqp.Source{
+		Address: "/ONE/consumergroups/$default/PARTITIONS/0", ExpiryPolicy: "session-end",
+		Filter: amqp.Map{{Key: amqp.Symbol("apache.org:selector-filter:string"), Value: filter}},
+	}
 	c.perform(0, &amqp.Attach{
 		Name: "r", Handle: 4, Receiver: true, SndSettleMode: amqp.Some(amqp.SenderUnsettled), RcvSettleMode: amqp.Some(amqp.ReceiverSecond),
 		Source: source, Target: &amqp.Target{Address: "client", ExpiryPolicy: "session-end"},

@@ -110,24 +110,25 @@ func TestAnnotatedMessageComesBackAsItWas(t *testing.T) {
 	raw := got.RawAMQPMessage
 	delete(raw.MessageAnnotations, "x-opt-offset")
 	delete(raw.MessageAnnotations, "x-opt-enqueued-time")
-	want := *message
-	want.MessageAnnotations = map[any]any{"own": "annotation", "number": int64(5), "x-opt-sequence-number": int64(0)}
-	want.DeliveryAnnotations, want.Header = nil, nil // the service drops both
+	annotations := map[any]any{"own": "annotation", "number": int64(5), "x-opt-sequence-number": int64(0)}
 	if raw.Properties.MessageID == nil {
 		t.Error("the client did not add a message id")
 	}
 	raw.Properties.MessageID = nil
-	if diff := cmp.Diff(want.MessageAnnotations, raw.MessageAnnotations); diff != "" {
+	if diff := cmp.Diff(annotations, raw.MessageAnnotations); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff(want.Body, raw.Body); diff != "" {
+	if diff := cmp.Diff(message.Body, raw.Body); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff(want.Properties, raw.Properties); diff != "" {
+	if diff := cmp.Diff(message.Properties, raw.Properties); diff != "" {
 		t.Error(diff)
 	}
-	if raw.DeliveryAnnotations != nil || len(raw.Footer) != 1 || raw.ApplicationProperties["p"] != "v" {
-		t.Errorf("delivery annotations %v, footer %v, properties %v", raw.DeliveryAnnotations, raw.Footer, raw.ApplicationProperties)
+	if raw.DeliveryAnnotations != nil || raw.Header != nil && *raw.Header != (azeventhubs.AMQPAnnotatedMessageHeader{}) { // the service drops both
+		t.Errorf("delivery annotations %v, header %v", raw.DeliveryAnnotations, raw.Header)
+	}
+	if len(raw.Footer) != 1 || raw.ApplicationProperties["p"] != "v" {
+		t.Errorf("footer %v, properties %v", raw.Footer, raw.ApplicationProperties)
 	}
 }
 

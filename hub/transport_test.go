@@ -58,9 +58,10 @@ func TestTransports(t *testing.T) {
 		return func(ctx context.Context, _ azeventhubs.WebSocketConnParams) (net.Conn, error) {
 			transport := &http.Transport{TLSClientConfig: trust}
 			t.Cleanup(transport.CloseIdleConnections)
-			ws, _, err := websocket.Dial(ctx, scheme+"://"+s.addr+path, &websocket.DialOptions{
-				HTTPClient: &http.Client{Transport: transport}, Subprotocols: []string{protocol},
-			})
+			ws, _, err := websocket.Dial(ctx, //nolint:bodyclose // the library documents that there is nothing to close
+				scheme+"://"+s.addr+path, &websocket.DialOptions{
+					HTTPClient: &http.Client{Transport: transport}, Subprotocols: []string{protocol},
+				})
 			if err != nil {
 				return nil, err
 			}

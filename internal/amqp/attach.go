@@ -89,8 +89,13 @@ type Source struct {
 	Capabilities          []Symbol
 }
 
-// The expiry policy that the specification gives as the default.
-const sessionEnd Symbol = "session-end"
+// expiry fills in the policy that the specification gives as the default.
+func expiry(policy Symbol) Symbol {
+	if policy == "" {
+		return "session-end"
+	}
+	return policy
+}
 
 func (s *Source) append(dst []byte) []byte {
 	if s == nil {
@@ -99,7 +104,7 @@ func (s *Source) append(dst []byte) []byte {
 	dst, mark := beginComposite(dst, CodeSource, 11)
 	dst = appendOptString(dst, s.Address)
 	dst = AppendUint(dst, s.Durable)
-	dst = AppendSymbol(dst, orDefault(s.ExpiryPolicy, sessionEnd))
+	dst = AppendSymbol(dst, expiry(s.ExpiryPolicy))
 	dst = AppendUint(dst, s.Timeout)
 	dst = AppendBool(dst, s.Dynamic)
 	dst = appendOptMap(dst, s.DynamicNodeProperties)
@@ -118,7 +123,7 @@ func (f *fields) source() *Source {
 	s := &Source{
 		Address:               in.string(),
 		Durable:               in.uint32().V,
-		ExpiryPolicy:          orDefault(in.symbol(), sessionEnd),
+		ExpiryPolicy:          expiry(in.symbol()),
 		Timeout:               in.uint32().V,
 		Dynamic:               in.bool(),
 		DynamicNodeProperties: in.fieldMap(),
@@ -150,7 +155,7 @@ func (t *Target) append(dst []byte) []byte {
 	dst, mark := beginComposite(dst, CodeTarget, 7)
 	dst = appendOptString(dst, t.Address)
 	dst = AppendUint(dst, t.Durable)
-	dst = AppendSymbol(dst, orDefault(t.ExpiryPolicy, sessionEnd))
+	dst = AppendSymbol(dst, expiry(t.ExpiryPolicy))
 	dst = AppendUint(dst, t.Timeout)
 	dst = AppendBool(dst, t.Dynamic)
 	dst = appendOptMap(dst, t.DynamicNodeProperties)
@@ -170,7 +175,7 @@ func (f *fields) target() (t *Target, coordinator bool) {
 	t = &Target{
 		Address:               in.string(),
 		Durable:               in.uint32().V,
-		ExpiryPolicy:          orDefault(in.symbol(), sessionEnd),
+		ExpiryPolicy:          expiry(in.symbol()),
 		Timeout:               in.uint32().V,
 		Dynamic:               in.bool(),
 		DynamicNodeProperties: in.fieldMap(),
@@ -178,11 +183,4 @@ func (f *fields) target() (t *Target, coordinator bool) {
 	}
 	in.done(&f.d)
 	return t, false
-}
-
-func orDefault(v, def Symbol) Symbol {
-	if v == "" {
-		return def
-	}
-	return v
 }

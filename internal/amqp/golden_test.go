@@ -189,6 +189,7 @@ func TestFramesOfGoAMQP(t *testing.T) {
 // playServer answers a client by the book and returns the frames that it got,
 // without protocol headers.
 func playServer(t *testing.T, c net.Conn) (frames []byte) {
+	t.Helper()
 	defer func() { _ = c.Close() }()
 	r := amqp.NewFrameReader(c, 65536)
 	write := func(b []byte) {
@@ -239,6 +240,7 @@ func playServer(t *testing.T, c net.Conn) (frames []byte) {
 }
 
 func answer(t *testing.T, code uint64, body []byte) []amqp.Performative {
+	t.Helper()
 	switch code {
 	case amqp.CodeOpen:
 		return []amqp.Performative{&amqp.Open{ContainerID: "server", MaxFrameSize: amqp.Some[uint32](65536)}}

@@ -317,7 +317,7 @@ func (c *conn) frame(dst []byte, channel uint16, p amqp.Performative) []byte {
 	start := len(dst)
 	dst = amqp.AppendFrame(dst, channel, p)
 	if c.trace != nil {
-		c.trace.raw(amqp.Sent, dst[start:])
+		c.trace.sent(dst[start:])
 	}
 	return dst
 }

@@ -97,7 +97,7 @@ func (c *conn) sasl() error {
 	}
 	out = amqp.AppendSASLFrame(nil, &outcome)
 	if c.trace != nil {
-		c.trace.raw(amqp.Sent, out)
+		c.trace.sent(out)
 	}
 	return errors.Join(refusal, c.direct(out))
 }
@@ -180,6 +180,6 @@ func heartbeat(idle time.Duration) time.Duration {
 func (c *conn) traceOut(h amqp.ProtocolHeader, frame []byte) {
 	if c.trace != nil {
 		c.trace.header(amqp.Sent, h)
-		c.trace.raw(amqp.Sent, frame)
+		c.trace.sent(frame)
 	}
 }

@@ -84,7 +84,7 @@ func (g *ingest) add(msg []byte) (key, *amqp.Error) {
 	var k key
 	if !s.MessageAnnotations.Empty() {
 		section := s.MessageAnnotations.Of(msg)
-		own := 0
+		var own int
 		if k, own, err = annotations(section); err != nil {
 			return key{}, decodeError(err)
 		}

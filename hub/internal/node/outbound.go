@@ -62,7 +62,7 @@ func (l *link) pump() (more bool) {
 		r.atEnd = true
 	}
 	if l.c.trace != nil {
-		l.c.trace.raw(amqp.Sent, l.c.out[start:])
+		l.c.trace.sent(l.c.out[start:])
 	}
 	return l.endRun(&r, more)
 }

@@ -23,5 +23,5 @@ func (t *tracer) header(d amqp.Direction, h amqp.ProtocolHeader) { t.print(t.t.H
 
 func (t *tracer) frame(d amqp.Direction, f amqp.Frame) { t.print(t.t.Frame(d, f)) }
 
-// raw shows the frames in a piece of output.
-func (t *tracer) raw(d amqp.Direction, frames []byte) { t.t.Frames(d, frames, t.print) }
+// sent shows the frames in a piece of output.
+func (t *tracer) sent(frames []byte) { t.t.Frames(amqp.Sent, frames, t.print) }
