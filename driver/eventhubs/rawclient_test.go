@@ -243,4 +243,3 @@ func withTimeout(t testing.TB) context.Context {
 	t.Cleanup(cancel)
 	return ctx
 }
-

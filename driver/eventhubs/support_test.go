@@ -15,6 +15,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv(benchEnv) != "" {
+		os.Exit(serveBench())
+	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) { os.Exit(code) }))
 }
 
@@ -31,12 +34,10 @@ type testServer struct {
 	address string
 }
 
-// startServer starts a server with one namespace that has the hub testHub.
-func startServer(t testing.TB, change func(o *hub.Options)) *testServer {
-	t.Helper()
-	s := &testServer{faults: &hub.Faults{}}
-	o := hub.Options{
-		Faults: s.faults,
+// serverOptions are one namespace with the hub testHub.
+func serverOptions(faults *hub.Faults) hub.Options {
+	return hub.Options{
+		Faults: faults,
 		Namespaces: []hub.NamespaceOptions{{
 			Name: "ns",
 			Rules: []hub.Rule{
@@ -47,6 +48,13 @@ func startServer(t testing.TB, change func(o *hub.Options)) *testServer {
 			Hubs: []hub.HubOptions{{Name: testHub, Partitions: 4, ConsumerGroups: []string{"copy", "other"}}},
 		}},
 	}
+}
+
+// startServer starts a server with one namespace that has the hub testHub.
+func startServer(t testing.TB, change func(o *hub.Options)) *testServer {
+	t.Helper()
+	s := &testServer{faults: &hub.Faults{}}
+	o := serverOptions(s.faults)
 	if change != nil {
 		change(&o)
 	}

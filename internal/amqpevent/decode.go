@@ -23,7 +23,10 @@ func (f *Form) Decode(c *hubferry.Content) error {
 	if c.Properties, err = readMap(s.ApplicationProperties.Of(f.msg), nil); err != nil {
 		return fmt.Errorf("decode event: application properties: %w", err)
 	}
-	own := func(key amqp.Raw) bool { return !serviceOwned(text(key), f.key) }
+	own := func(key amqp.Raw) bool {
+		d := amqp.NewDecoder(key)
+		return !serviceOwned(readText(&d), f.key)
+	}
 	if c.Annotations, err = readMap(s.MessageAnnotations.Of(f.msg), own); err != nil {
 		return fmt.Errorf("decode event: annotations: %w", err)
 	}

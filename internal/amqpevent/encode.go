@@ -92,7 +92,7 @@ func (x *Encoder) appendFormAnnotations(dst []byte, e *hubferry.Event, f *Form) 
 	}
 	for range n {
 		pair := items.Rest()
-		name := text(items.Raw())
+		name := readText(&items)
 		items.Skip()
 		if !serviceOwned(name, f.key) || sameKey && isKey(name) {
 			m.raw(pair[:len(pair)-items.Len()])

@@ -82,29 +82,28 @@ func factsOf(section []byte) Facts {
 		return facts
 	}
 	for range n {
-		key, value := items.Raw(), items.Raw()
-		switch string(text(key)) {
+		switch string(readText(&items)) {
 		case annSequence:
-			d := amqp.NewDecoder(value)
-			facts.Sequence = d.Int()
-			facts.Known = d.Err() == nil
+			facts.Sequence, facts.Known = readInt(&items)
 		case annOffset:
-			facts.Offset = offsetOf(value)
+			facts.Offset = readOffset(&items)
 		case annTime:
-			d := amqp.NewDecoder(value)
-			if ms := d.Int(); d.Err() == nil {
+			if ms, ok := readInt(&items); ok {
 				facts.Time = time.UnixMilli(ms).UTC()
 			}
 		case annKey:
 			// A key that is no string is none, as for the service.
-			if b := text(value); b != nil {
+			if b := readText(&items); b != nil {
 				facts.Key = hubferry.Key{Bytes: b, Kind: hubferry.TextKey}
 			}
 		case annKafkaKey:
-			d := amqp.NewDecoder(value)
+			d := items
+			items.Skip()
 			if b := d.Binary(); d.Err() == nil {
 				kafka = hubferry.Key{Bytes: b, Kind: hubferry.ByteKey}
 			}
+		default:
+			items.Skip()
 		}
 	}
 	if kafka.Kind == hubferry.ByteKey && (facts.Key.Kind == hubferry.NoKey || string(facts.Key.Bytes) == string(kafka.Bytes)) {
@@ -113,23 +112,32 @@ func factsOf(section []byte) Facts {
 	return facts
 }
 
-// text returns the bytes of a string or symbol, and nil for anything else.
-func text(raw amqp.Raw) []byte {
-	d := amqp.NewDecoder(raw)
-	b := d.Text()
-	if d.Err() != nil {
-		return nil
+// readText reads a value and returns the bytes of a string or symbol, and nil for
+// anything else.
+func readText(d *amqp.Decoder) []byte {
+	switch d.Peek() {
+	case amqp.CodeString8, amqp.CodeString32, amqp.CodeSymbol8, amqp.CodeSymbol32:
+		return d.Text()
 	}
-	return b
+	d.Skip()
+	return nil
 }
 
-// offsetOf takes an offset of any type that servers were seen to write.
-func offsetOf(raw amqp.Raw) string {
-	if b := text(raw); b != nil {
+// readInt reads a value and returns that of an integer or timestamp.
+func readInt(d *amqp.Decoder) (int64, bool) {
+	v := *d
+	d.Skip()
+	n := v.Int()
+	return n, v.Err() == nil
+}
+
+// readOffset takes an offset of any type that servers were seen to write.
+func readOffset(d *amqp.Decoder) string {
+	v := *d
+	if b := readText(d); b != nil {
 		return string(b)
 	}
-	d := amqp.NewDecoder(raw)
-	if n := d.Int(); d.Err() == nil {
+	if n := v.Int(); v.Err() == nil {
 		return strconv.FormatInt(n, 10)
 	}
 	return ""
@@ -166,14 +174,13 @@ func (f *Form) End() (last hubferry.Position, ok bool) {
 		return last, false
 	}
 	for range n {
-		key, value := items.Raw(), items.Raw()
-		switch string(text(key)) {
+		switch string(readText(&items)) {
 		case metricSequence:
-			d := amqp.NewDecoder(value)
-			last.Sequence = d.Int()
-			ok = d.Err() == nil
+			last.Sequence, ok = readInt(&items)
 		case metricOffset:
-			last.Offset = offsetOf(value)
+			last.Offset = readOffset(&items)
+		default:
+			items.Skip()
 		}
 	}
 	return last, ok

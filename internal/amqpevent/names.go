@@ -45,10 +45,11 @@ const numberPrefix = "ulong:"
 // annotationName returns the name of an annotation by its encoded key, a symbol or,
 // reserved by the specification and never seen, a ulong.
 func annotationName(key amqp.Raw) string {
-	if b := text(key); b != nil {
+	d := amqp.NewDecoder(key)
+	if b := readText(&d); b != nil {
 		return string(b)
 	}
-	d := amqp.NewDecoder(key)
+	d = amqp.NewDecoder(key)
 	return numberPrefix + strconv.FormatUint(d.Uint(), 10)
 }
 
