@@ -8,5 +8,7 @@ func (e *environment) commands() []*cobra.Command {
 		e.demoCommand(),
 		e.runCommand(),
 		e.hubCommand(),
+		e.sendCommand(),
+		e.peekCommand(),
 	}
 }
