@@ -208,7 +208,7 @@ func (b *Balancer) leave(ctx context.Context) error {
 	clear(b.orphans)
 	b.mu.Unlock()
 	for _, record := range left {
-		if err := b.relinquish(ctx, record); err != nil && first == nil {
+		if err := b.relinquish(ctx, record, func() bool { return true }); err != nil && first == nil {
 			first = err
 		}
 	}

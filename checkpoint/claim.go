@@ -240,7 +240,7 @@ func (c *claim) Release(ctx context.Context) error {
 	b.mu.Lock()
 	record := hubferry.Ownership{ID: c.id, Owner: b.o.Owner, ETag: c.etag}
 	b.mu.Unlock()
-	err := b.relinquish(ctx, record)
+	err := b.relinquish(ctx, record, c.last)
 	b.mu.Lock()
 	c.kept = err != nil
 	if b.held[c.id.Partition] == c {
@@ -254,6 +254,14 @@ func (c *claim) Release(ctx context.Context) error {
 		return fmt.Errorf("release %s: %w", c.id, err)
 	}
 	return nil
+}
+
+// last reports whether this is the last claim that we had on the partition, so that our
+// name in the record is its name.
+func (c *claim) last() bool {
+	c.b.mu.Lock()
+	defer c.b.mu.Unlock()
+	return c.b.over || c.b.held[c.id.Partition] == c
 }
 
 // reader ends the claim when the reader was pushed out.

@@ -184,8 +184,10 @@ func (b *Balancer) orphan(partition string) {
 	b.orphans[partition] = time.Now().Add(2 * b.o.Expiry)
 }
 
-// relinquish takes our name out of a record, whatever ETag it has by now.
-func (b *Balancer) relinquish(ctx context.Context, record hubferry.Ownership) error {
+// relinquish takes our name out of a record, whatever ETag it has by now, as long as it
+// stands there for a claim that may be relinquished. That is asked after the ETag was
+// looked up: the store may have been so slow that we have the partition again.
+func (b *Balancer) relinquish(ctx context.Context, record hubferry.Ownership, may func() bool) error {
 	for range 4 {
 		if record.ETag == unknown {
 			etag, err := b.find(ctx, record.ID)
@@ -193,6 +195,9 @@ func (b *Balancer) relinquish(ctx context.Context, record hubferry.Ownership) er
 				return err
 			}
 			record.ETag = etag
+		}
+		if !may() {
+			return nil
 		}
 		record.Owner = ""
 		got, err := b.o.Store.ClaimOwnership(ctx, []hubferry.Ownership{record})
