@@ -75,7 +75,7 @@ func (l *loader) checkSelf(t *Task) {
 			l.report.errorAt(t.Targets[i].at, "the task writes to %s, the hub that it reads: its events would go round for ever", t.Source.Address())
 		}
 	}
-	if d := t.DeadLetters; d != nil && l.sourceHub(t) == l.targetHub(d) {
+	if d := t.DeadLetters; d != nil && t.OnError == OnErrorDeadLetter && l.sourceHub(t) == l.targetHub(d) {
 		l.report.errorAt(d.at, "dead letters would go to %s, the hub that the task reads, and fail again for ever", t.Source.Address())
 	}
 }

@@ -2,6 +2,9 @@ package config_test
 
 import (
 	"errors"
+	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -161,10 +164,16 @@ type hubHub struct {
 }
 
 func (o *hubSection) Validate() error {
+	var errs []error
 	if len(o.Namespaces) == 0 {
-		return errors.New("a hub needs at least one namespace")
+		errs = append(errs, errors.New("a hub needs at least one namespace"))
 	}
-	return nil
+	for _, name := range slices.Sorted(maps.Keys(o.Namespaces)) {
+		if len(o.Namespaces[name].Hubs) == 0 {
+			errs = append(errs, fmt.Errorf("namespaces.%s.hubs: there is none on %s", name, o.Listen))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func options[T any, P interface {
@@ -199,7 +208,6 @@ func registry() *config.Registry {
 			return func(*hubferry.Event) (bool, error) { return true, nil }, nil
 		},
 		EffectivelyOnce: true,
-		Sections: []config.Section{{Name: "hub", Description: "The embedded hub.", Options: func() any { return new(hubSection) }}},
+		Sections:        []config.Section{{Name: "hub", Description: "The embedded hub.", Options: func() any { return new(hubSection) }}},
 	}
 }
-

@@ -49,7 +49,7 @@ type loader struct {
 	// broken are connections that are there but were not understood.
 	broken map[string]bool
 	// canon leads to the first of several connections that say the same.
-	canon map[*Connection]*Connection
+	canon    map[*Connection]*Connection
 	hasTasks bool
 	// instances counts the tasks that forEach makes.
 	instances int
@@ -125,8 +125,23 @@ func (l *loader) section(n *node, options any) {
 	}
 	if err := v.Validate(); err != nil {
 		for line := range strings.SplitSeq(err.Error(), "\n") {
-			l.report.missingAt(n, "%s", hide(line, n.expansions(), 3))
+			l.sectionError(n, line)
 		}
+	}
+}
+
+// sectionError reports a line of an error that may begin with the path of a field, such
+// as "namespaces[0].name: it is empty".
+func (l *loader) sectionError(n *node, line string) {
+	at := n
+	if path, _, ok := strings.Cut(line, ": "); ok && !strings.Contains(path, " ") {
+		at = n.find(path)
+	}
+	text := hide(line, n.expansions(), 3)
+	if at == n {
+		l.report.missingAt(n, "%s", text)
+	} else {
+		l.report.errorAt(at, "%s", text)
 	}
 }
 

@@ -16,9 +16,11 @@ import (
 // Limits of a file. They are far above any use and bound what a mistake, such as a log
 // file under the wrong name, can cost.
 const (
-	maxFile  = 1 << 20 // bytes
-	maxDepth = 64      // of lists and maps within each other
-	maxNodes = 200_000 // counting each use of an alias
+	maxFile    = 1 << 20 // bytes
+	maxDepth   = 64      // of lists and maps within each other
+	maxNodes   = 200_000 // counting each use of an alias
+	maxKeys    = 40_000  // in the whole file
+	maxMapKeys = 4_000   // in one map: the parser takes time that is quadratic in it
 )
 
 // parse reads a file's text into nodes. It returns nil if there is nothing to go on
@@ -86,8 +88,8 @@ func parseYAML(text string) (file *ast.File, at position, message string) {
 		}
 	}()
 	tokens := lexer.Tokenize(text)
-	if at, deep := tooDeep(tokens); deep {
-		return nil, at, fmt.Sprintf("more than %d lists and maps within each other", maxDepth)
+	if at, message := tooMuch(tokens); message != "" {
+		return nil, at, message
 	}
 	file, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
 	if err == nil {
@@ -133,9 +135,10 @@ func explain(message string) string {
 	return "this is not YAML: " + strings.TrimRight(message, " :")
 }
 
-// tooDeep looks for nesting beyond the limit, before the parser recurses into it.
-func tooDeep(tokens token.Tokens) (position, bool) {
-	flow, line, run := 0, 0, 0
+// tooMuch looks for what would take the parser too long or too deep.
+func tooMuch(tokens token.Tokens) (position, string) {
+	flow, line, run, keys := 0, 0, 0, 0
+	var maps keyCounter
 	for _, tk := range tokens {
 		switch tk.Type {
 		case token.SequenceStartType, token.MappingStartType:
@@ -148,11 +151,42 @@ func tooDeep(tokens token.Tokens) (position, bool) {
 			}
 			run++
 		}
-		if flow > maxDepth || run > maxDepth {
-			return positionOf(tk), true
+		if tk.Type == token.MappingValueType || tk.Type == token.MappingKeyType {
+			keys++
+			if flow <= 0 && maps.add(tk) > maxMapKeys {
+				return positionOf(tk), fmt.Sprintf("more than %d keys in one map; forEach makes many tasks of one", maxMapKeys)
+			}
+		}
+		switch {
+		case flow > maxDepth || run > maxDepth:
+			return positionOf(tk), fmt.Sprintf("more than %d lists and maps within each other", maxDepth)
+		case keys > maxKeys:
+			return positionOf(tk), fmt.Sprintf("the file has more than %d keys: is it a configuration?", maxKeys)
 		}
 	}
-	return position{}, false
+	return position{}, ""
+}
+
+// keyCounter counts the keys of the block maps that are open, by the column of their
+// keys. A key further left ends the maps to its right.
+type keyCounter struct{ open []columnKeys }
+
+type columnKeys struct{ column, keys int }
+
+func (c *keyCounter) add(tk *token.Token) int {
+	if tk.Type == token.MappingValueType && tk.Prev != nil {
+		tk = tk.Prev
+	}
+	column := tk.Position.Column
+	for len(c.open) > 0 && c.open[len(c.open)-1].column > column {
+		c.open = c.open[:len(c.open)-1]
+	}
+	if len(c.open) == 0 || c.open[len(c.open)-1].column < column {
+		c.open = append(c.open, columnKeys{column: column})
+	}
+	last := &c.open[len(c.open)-1]
+	last.keys++
+	return last.keys
 }
 
 func positionOf(tk *token.Token) position {

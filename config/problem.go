@@ -136,8 +136,20 @@ func (r *report) finish() Problems {
 	r.problems = slices.CompactFunc(r.problems, func(a, b Problem) bool {
 		return a.Line == b.Line && a.Column == b.Column && a.Message == b.Message
 	})
+	if n := len(r.problems); n > maxProblems {
+		rest := r.problems[maxProblems-1]
+		rest.Severity = Warning
+		if r.problems.Fatal() { // perhaps only among those that are left out
+			rest.Severity = Error
+		}
+		rest.Path, rest.Message = "", fmt.Sprintf("and %d more problems from here on", n-maxProblems+1)
+		r.problems = append(r.problems[:maxProblems-1], rest)
+	}
 	return r.problems
 }
+
+// maxProblems is how many problems are reported: nobody reads more.
+const maxProblems = 200
 
 // expansion is a value that took the place of a reference.
 type expansion struct {
