@@ -3,6 +3,7 @@ package checkpoint
 import (
 	"context"
 	"hash/fnv"
+	"log/slog"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -26,6 +27,7 @@ type Balancer struct {
 
 	// mu guards what follows. It is never held across anything that waits.
 	mu      sync.Mutex
+	notes   []note // to be logged when mu is free: see unlock
 	over    bool
 	rnd     *rand.Rand
 	held    map[string]*claim    // by partition, until they are released
@@ -33,6 +35,7 @@ type Balancer struct {
 	orphans map[string]time.Time // partitions whose record may have our name without a claim, and until when to look
 	resting map[string]rest      // partitions that we lost or gave back, not to be taken at once
 	slot    *slot                // our presence record, if we have one
+	written reading              // the store's time by our last write
 	fault   error                // of the last round, for Next
 	refused error                // why we cannot work at all
 }
@@ -113,8 +116,8 @@ func (b *Balancer) take() (*hubferry.Claim, error) {
 	for len(b.queue) > 0 {
 		c := b.queue[0]
 		b.queue = b.queue[1:]
-		if c.gone {
-			continue
+		if c.gone || c.closing {
+			continue // a round gives it back
 		}
 		c.given = true
 		return &hubferry.Claim{Place: c.place, Checkpoint: c.checkpoint, Ending: c.ending, Lost: c.lost, Holder: c}, nil
@@ -174,7 +177,7 @@ func (b *Balancer) Close(ctx context.Context) error {
 // loseAll ends all claims.
 func (b *Balancer) loseAll() []*claim {
 	b.mu.Lock()
-	defer b.mu.Unlock()
+	defer b.unlock()
 	var unused []*claim
 	for _, c := range b.held {
 		if !c.given {
@@ -213,6 +216,33 @@ func (b *Balancer) leave(ctx context.Context) error {
 		}
 	}
 	return first
+}
+
+// note is a line for the log.
+type note struct {
+	level slog.Level
+	text  string
+	args  []any
+}
+
+// note keeps a line for unlock: whoever writes a log may have to wait. The caller holds
+// b.mu.
+func (b *Balancer) note(level slog.Level, text string, args ...any) {
+	b.notes = append(b.notes, note{level, text, args})
+}
+
+// unlock releases b.mu and logs what was noted meanwhile.
+func (b *Balancer) unlock() {
+	notes := b.notes
+	b.notes = nil
+	b.mu.Unlock()
+	for _, n := range notes {
+		if n.level == slog.LevelError {
+			b.o.Log.Error(n.text, n.args...)
+		} else {
+			b.o.Log.Warn(n.text, n.args...)
+		}
+	}
 }
 
 // jitter returns d changed by up to a fifth in either direction.

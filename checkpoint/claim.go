@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"time"
 
@@ -67,7 +68,7 @@ func (c *claim) confirm(etag string, began, ended time.Time) {
 // runOut ends the claim if its lease is over.
 func (c *claim) runOut() {
 	c.b.mu.Lock()
-	defer c.b.mu.Unlock()
+	defer c.b.unlock()
 	if !time.Now().Before(c.deadline) {
 		c.lose("it could not be renewed in time")
 	}
@@ -83,7 +84,7 @@ func (c *claim) lose(why string) {
 	close(c.lost)
 	if !c.released {
 		poke(c.b.hurry)
-		c.b.o.Log.Warn("partition lost", "partition", c.id.String(), "why", why)
+		c.b.note(slog.LevelWarn, "partition lost", "partition", c.id.String(), "why", why)
 	}
 }
 
@@ -132,7 +133,7 @@ func (c *claim) judge(err error) {
 		return
 	}
 	c.b.mu.Lock()
-	defer c.b.mu.Unlock()
+	defer c.b.unlock()
 	if !c.gone {
 		c.b.rest(c.id.Partition)
 	}
@@ -182,7 +183,7 @@ func (c *claim) Save(ctx context.Context, next *hubferry.Checkpoint) error {
 	if hubferry.KindOf(err) == hubferry.Lost {
 		c.b.mu.Lock()
 		c.lose(err.Error())
-		c.b.mu.Unlock()
+		c.b.unlock()
 	}
 	return c.explain(op, err)
 }
@@ -231,7 +232,7 @@ func (c *claim) Release(ctx context.Context) error {
 	if voluntary && !b.over {
 		b.rest(c.id.Partition)
 	}
-	b.mu.Unlock()
+	b.unlock()
 
 	if err := c.acquire(ctx); err != nil {
 		return fmt.Errorf("release %s: %w", c.id, err)

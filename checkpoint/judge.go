@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"slices"
 	"time"
 
 	"github.com/hubferry/hubferry"
@@ -40,13 +41,8 @@ func newJudge(expiry time.Duration) *judge {
 
 // read notes the store's time. It was taken before at.
 func (j *judge) read(store, at time.Time) {
-	kept := j.readings[:0]
-	for _, r := range j.readings {
-		if at.Sub(r.at) <= j.expiry {
-			kept = append(kept, r)
-		}
-	}
-	j.readings = append(kept, reading{store: store.Round(0), at: at})
+	j.readings = slices.DeleteFunc(j.readings, func(r reading) bool { return at.Sub(r.at) > j.expiry })
+	j.readings = append(j.readings, reading{store: store.Round(0), at: at})
 }
 
 // observe notes a listing of one group that ended at a time, and forgets what has gone
@@ -84,12 +80,4 @@ func (j *judge) storeTime(now time.Time) (time.Time, bool) {
 		}
 	}
 	return lowest, !lowest.IsZero()
-}
-
-// readWrite notes the time of a record that we wrote ourselves before at, if the store
-// has no clock to ask.
-func (j *judge) readWrite(store hubferry.CheckpointStore, o hubferry.Ownership, at time.Time) {
-	if _, ok := store.(Clock); !ok {
-		j.read(o.Modified, at)
-	}
 }

@@ -44,8 +44,8 @@ func (r *rounds) attend(ctx context.Context) error {
 		want := r.freeSlot(records)
 		got, err := b.write(ctx, []hubferry.Ownership{want})
 		if len(got) == 1 {
-			r.judge.readWrite(b.o.Store, got[0], time.Now())
 			b.mu.Lock()
+			b.written = reading{store: got[0].Modified, at: time.Now()}
 			b.slot = &slot{record: got[0]}
 			b.mu.Unlock()
 			return nil

@@ -18,13 +18,17 @@ func (b *Balancer) renewals(ctx context.Context) {
 			return
 		}
 		if err == nil {
+			if failures > 0 {
+				b.o.Log.Info("partitions are renewed again", "group", b.o.Group.String(), "attempts", failures+1)
+			}
 			failures = 0
 			next = max(0, b.o.Interval-b.jitter(b.o.Interval/10)-time.Since(began))
 			continue
 		}
-		failures++
+		if failures++; failures == 1 {
+			b.o.Log.Warn("partitions could not be renewed, trying again", "group", b.o.Group.String(), "error", err)
+		}
 		next = b.jitter(min(b.o.Interval/2, b.o.Interval/20<<min(failures, 8)))
-		b.o.Log.Warn("partitions could not be renewed", "group", b.o.Group.String(), "attempt", failures, "error", err)
 	}
 }
 
@@ -81,6 +85,7 @@ func (b *Balancer) rewrite(ctx context.Context, records []hubferry.Ownership) (m
 	defer b.mu.Unlock()
 	for _, o := range got {
 		delete(missed, o.ID)
+		b.written = reading{store: o.Modified, at: ended}
 		if b.slot != nil && b.slot.record.ID == o.ID {
 			b.slot.record, b.slot.unsure = o, false
 		} else if c := b.held[o.ID.Partition]; c != nil && c.id == o.ID && !c.gone {
@@ -103,7 +108,7 @@ func (b *Balancer) rewrite(ctx context.Context, records []hubferry.Ownership) (m
 // miss ends the claims whose records are no longer ours.
 func (b *Balancer) miss(missed map[hubferry.ID]bool) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
+	defer b.unlock()
 	for id := range missed {
 		if b.slot != nil && b.slot.record.ID == id {
 			b.slot = nil

@@ -39,9 +39,10 @@ func (r *rounds) run(ctx context.Context) {
 			return
 		}
 		if err != nil {
-			failures++
 			b.fail(err)
-			b.o.Log.Warn("partitions could not be balanced", "group", b.o.Group.String(), "attempt", failures, "error", err)
+			if failures++; failures == 1 {
+				b.o.Log.Warn("partitions could not be balanced, trying again", "group", b.o.Group.String(), "error", err)
+			}
 			if hubferry.KindOf(err) == hubferry.Fatal && !r.checked {
 				b.refuse(err)
 				return
@@ -50,6 +51,9 @@ func (r *rounds) run(ctx context.Context) {
 				return
 			}
 			continue
+		}
+		if failures > 0 {
+			b.o.Log.Info("partitions are balanced again", "group", b.o.Group.String(), "attempts", failures+1)
 		}
 		failures = 0
 		next := b.o.Interval
@@ -147,12 +151,25 @@ func (r *rounds) list(ctx context.Context, group hubferry.ID) ([]hubferry.Owners
 		return nil, err
 	}
 	r.judge.observe(group, records, time.Now())
+	r.readClock(ctx)
+	return records, nil
+}
+
+// readClock notes the store's time, by its clock or by what we wrote last.
+func (r *rounds) readClock(ctx context.Context) {
 	if c, ok := r.b.o.Store.(Clock); ok {
 		if t, err := c.ServerTime(ctx); err == nil {
 			r.judge.read(t, time.Now())
 		}
+		return
 	}
-	return records, nil
+	r.b.mu.Lock()
+	last := r.b.written
+	r.b.written = reading{}
+	r.b.mu.Unlock()
+	if !last.at.IsZero() {
+		r.judge.read(last.store, last.at)
+	}
 }
 
 // look makes a view of listings that began at a time, and ends claims that another owner
@@ -173,7 +190,7 @@ func (r *rounds) look(records, present []hubferry.Ownership, began time.Time) (*
 	}
 	r.left = r.left[:0]
 	b.mu.Lock()
-	defer b.mu.Unlock()
+	defer b.unlock()
 	for _, o := range records {
 		partition := o.ID.Partition
 		etags[partition] = o.ETag

@@ -3,6 +3,7 @@ package checkpoint
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -88,7 +89,7 @@ func (r *rounds) take(ctx context.Context, p plan, etags map[string]string) erro
 		if o.Owner == "" {
 			continue
 		}
-		r.judge.readWrite(b.o.Store, o, ended)
+		b.written = reading{store: o.Modified, at: ended}
 		b.held[o.ID.Partition] = b.newClaim(r.places[o.ID.Partition], o, began, ended)
 	}
 	if err != nil {
@@ -183,13 +184,13 @@ func (b *Balancer) notOurs(err error) error {
 	}
 }
 
-// report warns once of each owner that should not be there.
+// report warns once of each owner that should not be there. The caller holds b.mu.
 func (r *rounds) report(owner, partition string) {
 	if r.b.o.Shared || r.warned[owner] || !r.foreign(owner) {
 		return
 	}
 	r.warned[owner] = true
-	r.b.o.Log.Error("another task or program reads with the consumer group of this task",
+	r.b.note(slog.LevelError, "another task or program reads with the consumer group of this task",
 		"group", r.b.o.Group.String(), "partition", partition, "owner", owner)
 }
 
