@@ -1,0 +1,11 @@
+package kafka_test
+
+import (
+	"testing"
+
+	"github.com/hubferry/hubferry/drivertest"
+)
+
+func TestConformance(t *testing.T) {
+	t.Run("fake", func(t *testing.T) { drivertest.Run(t, fakeHarness) })
+}

@@ -1,0 +1,252 @@
+package kafka
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/sasl/plain"
+	"github.com/twmb/franz-go/pkg/sasl/scram"
+
+	"github.com/hubferry/hubferry"
+)
+
+var _ hubferry.Connection = (*connection)(nil)
+
+// connection is a configured way to a cluster. Its own client asks for metadata and
+// offsets; readers and targets have theirs.
+type connection struct {
+	options *ConnectionOptions
+	env     hubferry.Env
+	base    []kgo.Opt
+	client  *kgo.Client
+	admin   *kadm.Client
+	once    sync.Once
+	done    chan struct{}
+}
+
+func newConnection(o *ConnectionOptions, env hubferry.Env) (*connection, error) {
+	c := &connection{options: o, env: env, done: make(chan struct{})}
+	seeds := make([]string, len(o.Brokers))
+	for i, b := range o.Brokers {
+		seeds[i] = withPort(b)
+	}
+	dial, err := dialer(o.TLS, env)
+	if err != nil {
+		return nil, err
+	}
+	c.base = []kgo.Opt{
+		kgo.SeedBrokers(seeds...), kgo.ClientID("hubferry-" + env.Instance), kgo.Dialer(dial),
+		kgo.RetryTimeout(5 * time.Second), // an outage is the engine's business soon
+	}
+	if o.SASL != nil {
+		c.base = append(c.base, saslOpt(o.SASL))
+	}
+	if c.client, err = c.newClient(); err != nil {
+		return nil, err
+	}
+	c.admin = kadm.NewClient(c.client)
+	return c, nil
+}
+
+// newClient makes a client with the connection's options and more. It dials nothing yet.
+func (c *connection) newClient(more ...kgo.Opt) (*kgo.Client, error) {
+	cl, err := kgo.NewClient(append(append([]kgo.Opt{}, c.base...), more...)...)
+	if err != nil {
+		return nil, &hubferry.Error{Kind: hubferry.Fatal, Op: "make a Kafka client", Err: err}
+	}
+	return cl, nil
+}
+
+func saslOpt(o *SASLOptions) kgo.Opt {
+	switch o.Mechanism {
+	case MechanismScramSHA256:
+		return kgo.SASL(scram.Auth{User: o.Username, Pass: o.Password.Reveal()}.AsSha256Mechanism())
+	case MechanismScramSHA512:
+		return kgo.SASL(scram.Auth{User: o.Username, Pass: o.Password.Reveal()}.AsSha512Mechanism())
+	default:
+		return kgo.SASL(plain.Auth{User: o.Username, Pass: o.Password.Reveal()}.AsMechanism())
+	}
+}
+
+// dialer returns how to reach a broker: through Env.Dial if there is one, and with TLS
+// if it is asked for.
+func dialer(o *TLSOptions, env hubferry.Env) (func(ctx context.Context, network, addr string) (net.Conn, error), error) {
+	dial := env.Dial
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: 10 * time.Second}).DialContext
+	}
+	if o == nil {
+		return dial, nil
+	}
+	config, err := tlsConfig(o, env)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dial(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		own := config.Clone()
+		if own.ServerName == "" {
+			own.ServerName, _, _ = net.SplitHostPort(addr)
+		}
+		secure := tls.Client(conn, own)
+		if err := secure.HandshakeContext(ctx); err != nil {
+			return nil, errors.Join(err, conn.Close())
+		}
+		return secure, nil
+	}, nil
+}
+
+func tlsConfig(o *TLSOptions, env hubferry.Env) (*tls.Config, error) {
+	fetch := env.Fetch
+	if fetch == nil {
+		fetch = os.ReadFile
+	}
+	config := &tls.Config{
+		MinVersion: tls.VersionTLS12, ServerName: o.ServerName,
+		InsecureSkipVerify: o.InsecureSkipVerify, //nolint:gosec // the operator asked for it, for tests
+	}
+	if o.CAFile != "" {
+		pem, err := fetch(o.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("read tls.caFile: %w", err)
+		}
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("read tls.caFile: %s holds no PEM certificate", o.CAFile)
+		}
+	}
+	if o.CertFile != "" {
+		cert, err := fetch(o.CertFile)
+		if err != nil {
+			return nil, fmt.Errorf("read tls.certFile: %w", err)
+		}
+		key, err := fetch(o.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("read tls.keyFile: %w", err)
+		}
+		pair, err := tls.X509KeyPair(cert, key)
+		if err != nil {
+			return nil, fmt.Errorf("read tls.certFile and tls.keyFile: %w", err)
+		}
+		config.Certificates = []tls.Certificate{pair}
+	}
+	return config, nil
+}
+
+// topic is what the cluster says of a topic.
+type topic struct {
+	cluster string
+	id      [16]byte
+	count   int
+}
+
+// describe asks for a topic. It asks the cluster each time: what a client remembers may
+// be of a topic that was deleted since.
+func (c *connection) describe(ctx context.Context, name string) (topic, error) {
+	op := "describe topic " + name
+	if isDone(c.done) {
+		return topic{}, hubferry.ErrClosed
+	}
+	req := kmsg.NewPtrMetadataRequest()
+	t := kmsg.NewMetadataRequestTopic()
+	t.Topic = kmsg.StringPtr(name)
+	req.Topics = append(req.Topics, t)
+	resp, err := req.RequestWith(ctx, c.client)
+	if err != nil {
+		return topic{}, classify(op, err)
+	}
+	if len(resp.Topics) != 1 {
+		return topic{}, &hubferry.Error{Kind: hubferry.Transient, Op: op, Err: fmt.Errorf("the broker answered for %d topics", len(resp.Topics))}
+	}
+	if err := kerr.ErrorForCode(resp.Topics[0].ErrorCode); err != nil {
+		return topic{}, classify(op, err)
+	}
+	found := topic{id: resp.Topics[0].TopicID, count: len(resp.Topics[0].Partitions)}
+	if found.cluster, err = c.namespace(resp.ClusterID); err != nil {
+		return topic{}, err
+	}
+	return found, nil
+}
+
+// namespace returns the canonical identity of the cluster (G-1).
+func (c *connection) namespace(cluster *string) (string, error) {
+	switch {
+	case c.options.ID != "":
+		return c.options.ID, nil
+	case cluster != nil && *cluster != "":
+		return *cluster, nil
+	}
+	return "", &hubferry.Error{Kind: hubferry.Fatal, Op: "ask for the cluster id",
+		Err: errors.New("the cluster has none"), Hint: "set the connection's id"}
+}
+
+// place returns the place of a partition.
+func (t *topic) place(name string, partition int) *hubferry.Place {
+	incarnation := ""
+	if t.id != [16]byte{} {
+		incarnation = kadm.TopicID(t.id).String()
+	}
+	return hubferry.NewPlace(t.cluster, name, fmt.Sprint(partition), incarnation, partition)
+}
+
+// Namespace implements hubferry.Connection.
+func (c *connection) Namespace(ctx context.Context) (string, error) {
+	if c.options.ID != "" {
+		return c.options.ID, nil
+	}
+	req := kmsg.NewPtrMetadataRequest()
+	req.Topics = []kmsg.MetadataRequestTopic{}
+	resp, err := req.RequestWith(ctx, c.client)
+	if err != nil {
+		return "", classify("ask for the cluster id", err)
+	}
+	return c.namespace(resp.ClusterID)
+}
+
+// Source implements hubferry.Connection.
+func (c *connection) Source(_ context.Context, hub string, o hubferry.Options) (hubferry.Source, error) {
+	if _, ok := o.(*SourceOptions); !ok {
+		return nil, fmt.Errorf("open source %s: options are %T, not *kafka.SourceOptions", hub, o)
+	}
+	return &source{conn: c, topic: hub, done: make(chan struct{}), readers: map[*reader]bool{}}, nil
+}
+
+// Target implements hubferry.Connection.
+func (c *connection) Target(_ context.Context, o hubferry.Options) (hubferry.Target, error) {
+	if _, ok := o.(*TargetOptions); !ok {
+		return nil, fmt.Errorf("open a target: options are %T, not *kafka.TargetOptions", o)
+	}
+	return newTarget(c)
+}
+
+// Close implements hubferry.Connection.
+func (c *connection) Close(context.Context) error {
+	c.once.Do(func() {
+		close(c.done)
+		c.client.Close()
+	})
+	return nil
+}
+
+func isDone(done <-chan struct{}) bool {
+	select {
+	case <-done:
+		return true
+	default:
+		return false
+	}
+}

@@ -1,0 +1,238 @@
+package kafka_test
+
+import (
+	"context"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/sasl/plain"
+
+	"github.com/hubferry/hubferry"
+	"github.com/hubferry/hubferry/driver/kafka"
+	"github.com/hubferry/hubferry/drivertest"
+)
+
+const (
+	topicName  = "topic"
+	userName   = "hubferry"
+	password   = "kJ8-very-secret-password"
+	partitions = 4
+)
+
+// cluster is a fake cluster and a way to cut its connections.
+type cluster struct {
+	*kfake.Cluster
+	mu    sync.Mutex
+	conns map[net.Conn]bool
+}
+
+// listener remembers the connections that it accepted.
+type listener struct {
+	net.Listener
+	c *cluster
+}
+
+func (l *listener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err == nil {
+		l.c.mu.Lock()
+		l.c.conns[conn] = true
+		l.c.mu.Unlock()
+	}
+	return conn, err
+}
+
+func (c *cluster) cut() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for conn := range c.conns {
+		_ = conn.Close()
+		delete(c.conns, conn)
+	}
+}
+
+func newCluster(t testing.TB, opts ...kfake.Opt) *cluster {
+	t.Helper()
+	c := &cluster{conns: map[net.Conn]bool{}}
+	fake, err := kfake.NewCluster(append([]kfake.Opt{
+		kfake.NumBrokers(2), kfake.SeedTopics(partitions, topicName),
+		kfake.EnableSASL(), kfake.Superuser("PLAIN", userName, password), kfake.Superuser("SCRAM-SHA-256", userName, password),
+		kfake.ListenFn(func(network, address string) (net.Listener, error) {
+			l, err := net.Listen(network, address)
+			return &listener{l, c}, err
+		}),
+	}, opts...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Cluster = fake
+	t.Cleanup(fake.Close)
+	return c
+}
+
+func (c *cluster) options() *kafka.ConnectionOptions {
+	return &kafka.ConnectionOptions{
+		Brokers:         c.ListenAddrs(),
+		SASL:            &kafka.SASLOptions{Mechanism: kafka.MechanismPlain, Username: userName, Password: hubferry.NewSecret(password)},
+		DeliveryTimeout: 10 * time.Second,
+	}
+}
+
+// client makes a plain client, which does not know the driver.
+func (c *cluster) client(t testing.TB, opts ...kgo.Opt) *kgo.Client {
+	t.Helper()
+	cl, err := kgo.NewClient(append(opts, kgo.SeedBrokers(c.ListenAddrs()...), kgo.SASL(plain.Auth{User: userName, Pass: password}.AsMechanism()))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cl
+}
+
+// record maps an event by hand.
+func record(t testing.TB, e *hubferry.Event, partition int32) *kgo.Record {
+	t.Helper()
+	content, err := e.Content()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &kgo.Record{Topic: topicName, Partition: partition}
+	if e.Key.Kind != hubferry.NoKey {
+		r.Key = append([]byte{}, e.Key.Bytes...)
+	}
+	if content.BodyKind != hubferry.BodyNull {
+		r.Value = append([]byte{}, content.Body...)
+	}
+	for _, p := range content.Properties {
+		h := kgo.RecordHeader{Key: p.Name}
+		switch {
+		case p.Value.IsNull():
+		case p.Value.Kind() == hubferry.KindBinary:
+			h.Value = append([]byte{}, p.Value.Raw()...)
+		default:
+			h.Value = append([]byte{}, p.Value.String()...)
+		}
+		r.Headers = append(r.Headers, h)
+	}
+	return r
+}
+
+// eventOf maps a record by hand.
+func eventOf(r *kgo.Record) hubferry.Event {
+	c := &hubferry.Content{Body: r.Value}
+	if r.Value == nil {
+		c.BodyKind = hubferry.BodyNull
+	}
+	for _, h := range r.Headers {
+		v := hubferry.Null()
+		if h.Value != nil {
+			v = hubferry.Binary(h.Value)
+		}
+		c.Properties = append(c.Properties, hubferry.Property{Name: h.Key, Value: v})
+	}
+	e := hubferry.NewEvent(c)
+	if r.Key != nil {
+		e.Key = hubferry.Key{Kind: hubferry.ByteKey, Bytes: r.Key}
+	}
+	e.Time, e.Pos = r.Timestamp, hubferry.Position{Sequence: r.Offset}
+	return e
+}
+
+func (c *cluster) produce(t testing.TB, cl *kgo.Client, partition int32, events []hubferry.Event) {
+	t.Helper()
+	defer cl.Close()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
+	defer cancel()
+	var records []*kgo.Record
+	for i := range events {
+		records = append(records, record(t, &events[i], partition))
+	}
+	if err := cl.ProduceSync(ctx, records...).FirstErr(); err != nil {
+		t.Fatalf("inject: %v", err)
+	}
+}
+
+func (c *cluster) inject(t testing.TB, partition int, events []hubferry.Event) {
+	t.Helper()
+	c.produce(t, c.client(t, kgo.RecordPartitioner(kgo.ManualPartitioner())), int32(partition), events)
+}
+
+// send produces as the Java client does: by murmur2 of the key.
+func (c *cluster) send(t testing.TB, events []hubferry.Event) {
+	t.Helper()
+	c.produce(t, c.client(t, kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil))), 0, events)
+}
+
+func (c *cluster) dump(t testing.TB, partition int) []hubferry.Event {
+	t.Helper()
+	info := c.PartitionInfo(topicName, int32(partition))
+	if info == nil {
+		t.Fatalf("there is no partition %d", partition)
+	}
+	cl := c.client(t, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topicName: {int32(partition): kgo.NewOffset().AtStart()}}))
+	defer cl.Close()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
+	defer cancel()
+	var events []hubferry.Event
+	for next := info.LogStartOffset; next < info.HighWatermark; {
+		fetches := cl.PollFetches(ctx)
+		if err := fetches.Err(); err != nil {
+			t.Fatalf("dump: %v", err)
+		}
+		fetches.EachRecord(func(r *kgo.Record) {
+			events = append(events, eventOf(r))
+			next = r.Offset + 1
+		})
+	}
+	return events
+}
+
+// stall holds produce requests until it is released.
+func (c *cluster) stall() (release func()) {
+	block := make(chan struct{})
+	c.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+		select {
+		case <-block:
+		default:
+			c.KeepControl()
+			c.SleepControl(func() { <-block })
+		}
+		return nil, nil, false
+	})
+	return func() { close(block) }
+}
+
+func fakeHarness(t testing.TB) *drivertest.Harness {
+	t.Helper()
+	c := newCluster(t)
+	bad := c.options()
+	bad.SASL = &kafka.SASLOptions{Mechanism: kafka.MechanismPlain, Username: userName, Password: hubferry.NewSecret("wrong-" + password)}
+	return &drivertest.Harness{
+		Driver: kafka.Driver(), Connection: c.options(), BadConnection: bad,
+		Source: &kafka.SourceOptions{}, Target: &kafka.TargetOptions{},
+		Secrets: []string{password}, Hub: topicName, Unknown: "nowhere",
+		Inject: c.inject, Dump: c.dump, Send: c.send,
+		Cut:   func(testing.TB) { c.cut() },
+		Stall: func(testing.TB) func() { return c.stall() },
+		Trim: func(t testing.TB, partition int, upTo int64) {
+			t.Helper()
+			if err := c.DeleteRecords(topicName, int32(partition), upTo+1); err != nil {
+				t.Fatal(err)
+			}
+		},
+		Recreate: func(t testing.TB) {
+			t.Helper()
+			if err := c.DeleteTopic(topicName); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.CreateTopic(topicName, partitions, nil); err != nil {
+				t.Fatal(err)
+			}
+		},
+		Patience: 5 * time.Second,
+	}
+}
