@@ -171,7 +171,9 @@ func (l *Log) roll() error {
 	if err != nil {
 		return err
 	}
+	l.state.Lock()
 	s.end = l.next
+	l.state.Unlock()
 	// Only an acceleration: a full disk must not stop the append.
 	_ = s.saveIndex()
 	l.state.Lock()
@@ -186,20 +188,24 @@ func (l *Log) roll() error {
 	return nil
 }
 
-// syncSealed makes a segment durable before it is sealed. When an fsync that
-// runs at the same time fails, the rollback must come first: a second fsync
-// could succeed although the data is gone.
+// syncSealed makes a segment durable before it is sealed. After an fsync that
+// failed the next one may succeed although data is gone, so both this one and
+// that of commit see to it that the rollback comes first.
 func (l *Log) syncSealed(s *segment) error {
 	if l.o.Fsync == FsyncNever || s.path == "" {
 		return nil
 	}
 	l.syncing.Lock()
 	defer l.syncing.Unlock()
-	if l.syncFailed {
-		return fmt.Errorf("sync %s: the last sync failed", s.path)
+	if l.syncFailed != nil {
+		return l.syncFailed
 	}
 	if err := s.store.sync(); err != nil {
-		return fmt.Errorf("sync %s: %w", s.path, err)
+		err = fmt.Errorf("sync %s: %w", s.path, err)
+		if len(l.waiting) > 0 || l.committing {
+			l.syncFailed = err
+		}
+		return err
 	}
 	return nil
 }
@@ -224,19 +230,20 @@ func (l *Log) commit() {
 		l.write.Unlock()
 		err := l.syncWaiting(st, to)
 		s.release()
+		stored := to.next
 		if err != nil {
-			batch = append(batch, l.rollback()...)
-			err = fmt.Errorf("sync %s: %w", s.path, err)
+			var later []waiter
+			stored, later = l.rollback()
+			batch = append(batch, later...)
 		}
 		for _, w := range batch {
-			if err != nil {
-				w.span = Span{}
+			if w.span.First < stored {
+				w.done(w.span, nil)
+			} else {
+				w.done(Span{}, err)
 			}
-			w.done(w.span, err)
 		}
-		if err == nil {
-			l.watchers.wake()
-		}
+		l.watchers.wake()
 	}
 }
 
@@ -244,29 +251,33 @@ func (l *Log) commit() {
 func (l *Log) syncWaiting(st store, to ends) error {
 	l.syncing.Lock()
 	defer l.syncing.Unlock()
-	err := st.sync()
+	if l.syncFailed == nil {
+		if err := st.sync(); err != nil {
+			l.syncFailed = fmt.Errorf("sync the log: %w", err)
+		}
+	}
 	l.state.Lock()
 	defer l.state.Unlock()
 	if l.seen.next >= to.next {
 		// A roll has synced the segment meanwhile, with success.
+		l.syncFailed = nil
 		return nil
 	}
-	if err != nil {
-		l.syncFailed = true
-		return err
+	if l.syncFailed != nil {
+		return l.syncFailed
 	}
 	l.seen = to
 	return nil
 }
 
-// rollback takes back all that readers have not seen after an fsync failed,
-// and returns the batches that were written since. Nothing of it was
+// rollback takes back all that readers have not seen after an fsync failed.
+// It returns the sequence number up to which the log is stored, and the
+// batches that were written since the fsync began. Nothing from there on was
 // confirmed, so its numbers can be given out again.
-func (l *Log) rollback() []waiter {
+func (l *Log) rollback() (stored int64, later []waiter) {
 	l.write.Lock()
 	defer l.write.Unlock()
-	later := l.waiting
-	l.waiting = nil
+	later, l.waiting = l.waiting, nil
 	l.state.Lock()
 	s := l.active
 	l.next, l.mark = l.seen.next, l.seen.mark
@@ -277,7 +288,7 @@ func (l *Log) rollback() []waiter {
 	// An error is met again, and reported, by the next append.
 	_ = l.mend()
 	l.syncing.Lock()
-	l.syncFailed = false
+	l.syncFailed = nil
 	l.syncing.Unlock()
-	return later
+	return l.next, later
 }

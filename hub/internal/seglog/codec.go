@@ -136,9 +136,10 @@ func parseFrame(b []byte) (frame, bool) {
 // frameIntact reports whether the records of a whole frame match their
 // checksum and the frame is complete.
 func frameIntact(b []byte) bool {
-	return binary.LittleEndian.Uint32(b[36:]) == bodySum(b) &&
-		binary.LittleEndian.Uint32(b[len(b)-frameTail:]) == frameEnd
+	return bodyIntact(b) && binary.LittleEndian.Uint32(b[len(b)-frameTail:]) == frameEnd
 }
+
+func bodyIntact(b []byte) bool { return binary.LittleEndian.Uint32(b[36:]) == bodySum(b) }
 
 // nextRecord decodes the record at the start of b, a part of the body of f,
 // and returns what follows it.
@@ -158,7 +159,7 @@ func (f frame) nextRecord(b []byte) (r Record, rest []byte, err error) {
 		}
 	}
 	if flags&flagPublisher != 0 {
-		if r.Publisher, b, ok = cutBytes(b); !ok {
+		if r.Publisher, b, ok = cutBytes(b); !ok || len(r.Publisher) == 0 {
 			return r, nil, errRecord(f)
 		}
 	}

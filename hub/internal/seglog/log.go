@@ -31,7 +31,7 @@ type Log struct {
 	commits    sync.WaitGroup
 
 	syncing    sync.Mutex
-	syncFailed bool // the newest segment's last fsync failed, rollback is due
+	syncFailed error // of the newest segment's last fsync: a rollback is due
 
 	state  sync.Mutex
 	segs   []*segment // ascending; the slice is replaced, never changed

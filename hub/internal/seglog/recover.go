@@ -1,6 +1,7 @@
 package seglog
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -104,7 +105,8 @@ func (c *scanner) step() (bool, error) {
 	}
 	f, ok := parseFrame(c.data)
 	if !ok {
-		zeros, err := c.zeros(c.s.size, c.data)
+		// A whole frame ends with something else than zeros.
+		zeros, err := c.zeros(c.s.size+frameHead, c.data[frameHead:])
 		switch {
 		case err != nil:
 			return false, err
@@ -119,25 +121,37 @@ func (c *scanner) step() (bool, error) {
 	if len(c.data) < f.size {
 		return false, c.cut("it ends within a batch")
 	}
-	if b := c.data[:f.size]; !frameIntact(b) {
-		// A file system may show the length of a write whose last blocks
-		// it never got. Only this frame's end and zeros may follow then.
-		if slices.Equal(b[f.size-frameTail:], make([]byte, frameTail)) {
-			zeros, err := c.zeros(c.s.size+int64(f.size), c.data[f.size:])
-			if err != nil {
-				return false, err
-			}
-			if zeros {
-				return false, c.cut("the end of a batch was never written")
-			}
-		}
-		return false, c.damage("a batch does not match its checksum")
+	if err := c.intact(f); err != nil || c.torn {
+		return false, err
 	}
 	if err := c.accept(f); err != nil {
 		return false, err
 	}
 	c.data = c.data[f.size:]
 	return true, nil
+}
+
+// intact checks the records of a frame that is all there.
+func (c *scanner) intact(f frame) error {
+	b := c.data[:f.size]
+	if frameIntact(b) {
+		return nil
+	}
+	if bodyIntact(b) {
+		return c.damage("the end mark of a batch is not there")
+	}
+	// A file system may show the length of a write whose last blocks it never
+	// got. Then the end of the frame, and all behind it, is zero.
+	if bytes.Equal(b[f.size-frameTail:], make([]byte, frameTail)) {
+		zeros, err := c.zeros(c.s.size+int64(f.size), c.data[f.size:])
+		if err != nil {
+			return err
+		}
+		if zeros {
+			return c.cut("the end of a batch was never written")
+		}
+	}
+	return c.damage("a batch does not match its checksum")
 }
 
 // accept checks that a whole frame continues the segment and notes it.
