@@ -1,0 +1,46 @@
+package e2e
+
+import (
+	"testing"
+	"time"
+)
+
+// TestShare runs two instances that share eight partitions four and four: a stopped one's
+// partitions are taken over at once, a killed one's when its ownership expires.
+func TestShare(t *testing.T) {
+	h := startHubs(t, "load:8:hubferry")
+	const expiry = 6 * time.Second
+	config := h.writeConfig(t, `
+defaults: { balance: { interval: 1s, expiry: 6s } }
+tasks:
+  load: { source: { hub: west/load, consumerGroup: hubferry }, target: east/load }
+`)
+	a, b := startRun(t, config), startRun(t, config)
+	evenly := func() bool { return a.status("load").Partitions == 4 && b.status("load").Partitions == 4 }
+	eventually(t, time.Minute, "two instances have four partitions each", evenly)
+
+	b.stop()
+	stopped := time.Now()
+	eventually(t, time.Minute, "the other takes over what was given up", func() bool { return a.status("load").Partitions == 8 })
+	if took := time.Since(stopped); took > expiry {
+		t.Errorf("taking over what was given up took %s, longer than the expiry: nobody noticed that it was free", took)
+	}
+
+	b = startRun(t, config)
+	eventually(t, time.Minute, "two instances have four partitions each again", evenly)
+	b.kill()
+	killed := time.Now()
+	eventually(t, time.Minute, "the other takes over what was orphaned", func() bool { return a.status("load").Partitions == 8 })
+	if took := time.Since(killed); took < expiry/3 {
+		t.Errorf("taking over after a kill took %s, before the ownership can have expired", took)
+	}
+
+	s := &sender{connection: h.west, hub: "load", keys: 50, perSecond: 10_000}
+	if err := s.run(t, 2000); err != nil {
+		t.Fatal(err)
+	}
+	if r := settled(t, h, "load", "load"); !r.Faultless() || r.Duplicates != 0 {
+		t.Errorf("after two take-overs without load: %+v", r)
+	}
+	a.stop()
+}
