@@ -34,6 +34,9 @@ func kindOf(err error) (hubferry.ErrorKind, string) {
 	if _, ok := errors.AsType[*kgo.ErrDataLoss](err); ok {
 		return hubferry.Gap, "the broker lost records that were read before"
 	}
+	if _, ok := errors.AsType[*kgo.ErrFirstReadEOF](err); ok {
+		return hubferry.Transient, "the broker closed the connection at once: does it ask for TLS or SASL, or for none?"
+	}
 	e, ok := errors.AsType[*kerr.Error](err)
 	if !ok {
 		return hubferry.Transient, "" // the network, mostly

@@ -1,12 +1,14 @@
 package kafka_test
 
 import (
+	"bytes"
 	"context"
 	"net"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -72,7 +74,26 @@ func newCluster(t testing.TB, opts ...kfake.Opt) *cluster {
 	}
 	c.Cluster = fake
 	t.Cleanup(fake.Close)
+	c.answerBadPasswords()
 	return c
+}
+
+// answerBadPasswords makes the cluster say why it closes a connection, as brokers do
+// (KIP-152); kfake just closes it.
+func (c *cluster) answerBadPasswords() {
+	c.ControlKey(int16(kmsg.SASLAuthenticate), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		auth, ok := req.(*kmsg.SASLAuthenticateRequest)
+		if !ok || !bytes.Contains(auth.SASLAuthBytes, []byte("wrong-")) {
+			return nil, nil, false
+		}
+		resp, ok := auth.ResponseKind().(*kmsg.SASLAuthenticateResponse)
+		if ok {
+			resp.ErrorCode = kerr.SaslAuthenticationFailed.Code
+			resp.ErrorMessage = kmsg.StringPtr("Authentication failed: Invalid username or password")
+		}
+		return resp, nil, true
+	})
 }
 
 func (c *cluster) options() *kafka.ConnectionOptions {
@@ -233,6 +254,7 @@ func fakeHarness(t testing.TB) *drivertest.Harness {
 				t.Fatal(err)
 			}
 		},
-		Patience: 5 * time.Second,
+		Patience:   5 * time.Second,
+		Goroutines: []string{"franz-go/pkg/kfake."}, // a fetch that waits outlives its connection
 	}
 }
