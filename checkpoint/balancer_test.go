@@ -57,6 +57,13 @@ func (s *source) Open(context.Context, *hubferry.Place, hubferry.Position, int64
 	return &emptyReader{s}, nil
 }
 
+// fail makes all reads return an error.
+func (s *source) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err = err
+}
+
 func (s *source) Close(context.Context) error { return nil }
 
 // emptyReader waits, or fails as its source says.
@@ -88,6 +95,14 @@ type instance struct {
 	mu   sync.Mutex
 	held map[string]*hubferry.Claim
 	errs []error
+	got  int // how often Next has returned a claim
+}
+
+// grants returns how often the instance was given a partition.
+func (i *instance) grants() int {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.got
 }
 
 func start(t *testing.T, name string, s hubferry.Source, store *mem.Store, change func(*checkpoint.Options)) *instance {
@@ -124,6 +139,7 @@ func (i *instance) run(ctx context.Context) {
 			i.t.Errorf("%s: partition %s was handed out twice", i.name, c.Place.Partition)
 		}
 		i.held[c.Place.Partition] = c
+		i.got++
 		i.mu.Unlock()
 		i.done.Go(func() {
 			select {
