@@ -29,6 +29,17 @@ type Section struct {
 	Options func() any
 }
 
+// note adds to the description of a key of a task what this program cannot do.
+func (r *Registry) note(f *field) string {
+	switch {
+	case f.name == "delivery" && !r.EffectivelyOnce:
+		return " effectively-once is not built yet."
+	case f.name == "when" && r.Condition == nil:
+		return " This program has no expressions yet: the key is refused."
+	}
+	return ""
+}
+
 func (r *Registry) driver(name string) (hubferry.Driver, bool) {
 	for _, d := range r.Drivers {
 		if d.Name == name {

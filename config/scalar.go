@@ -28,6 +28,10 @@ func (d *decoder) scalar(n *node, v reflect.Value, f *field) {
 		return
 	}
 	if v.Kind() == reflect.String {
+		if !n.quoted && (n.text == "true" || n.text == "false") && !n.loose {
+			d.report.errorAt(n, "expected %s, found %s; put it in quotes if it is meant as a text", want, n.text)
+			return
+		}
 		if f != nil && len(f.enum) > 0 && indexOf(f.enum, n.text) < 0 {
 			hint := ""
 			if n.literal() {
