@@ -84,7 +84,11 @@ func (l *Log) begins(from int64, b *Batch) (reading, error) {
 	if err := r.hold(&l.o); err != nil {
 		return reading{}, err
 	}
-	if p := &b.place; p.seg != r.seg || p.next != from {
+	switch p := &b.place; {
+	case p.seg == r.seg && p.next == from:
+	case p.seg == r.seg && from < p.next && p.rewinds(from):
+		p.body = nil
+	default:
 		*p = place{walker: walker{seg: r.seg, buf: p.buf, pos: r.seg.seek(func(e entry) bool { return e.seq <= from })}}
 	}
 	return r, nil
@@ -150,7 +154,7 @@ func (r *reading) read(maxBytes, maxRecords int, b *Batch) error {
 			p.skip(f)
 			continue
 		}
-		if !frameIntact(data) {
+		if oneBuffer && !frameIntact(data) { // memory does not rot
 			return r.seg.damage(p.pos, f.seq, "a batch does not match its checksum")
 		}
 		p.cur, p.body = f, data[frameHead:f.size-frameTail]
@@ -167,6 +171,23 @@ type walker struct {
 	pos  int64  // of data in the segment
 	data []byte // read already
 	buf  []byte // behind data, if the segment is a file
+	// What was read at once, of which data is the rest, and its place.
+	chunk    []byte
+	chunkPos int64
+}
+
+// rewinds goes back to the beginning of what was read at once if that lies
+// before the sequence number. A reader comes back when it could not use all
+// that it got.
+func (w *walker) rewinds(to int64) bool {
+	if len(w.chunk) < frameHead {
+		return false
+	}
+	if f, ok := parseFrame(w.chunk); !ok || f.seq > to {
+		return false
+	}
+	w.data, w.pos = w.chunk, w.chunkPos
+	return true
 }
 
 // frame returns the frame at the walker's place, its header checked but not
@@ -197,7 +218,8 @@ func (w *walker) frame(st store, limit int64, want int, keep bool) (frame, []byt
 		if err != nil {
 			return frame{}, nil, fmt.Errorf("read segment %s: %w", w.seg.path, err)
 		}
-		if w.data = data; w.buf != nil {
+		w.data, w.chunk, w.chunkPos = data, data, w.pos
+		if w.buf != nil {
 			w.buf = data[:0]
 		}
 		if len(data) < need {

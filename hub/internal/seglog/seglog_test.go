@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -275,6 +276,30 @@ func TestReadLimits(t *testing.T) {
 		}
 		if err := l.Read(99, 10, 10, &b); err != nil || len(b.Records) != 0 || b.Next != 99 {
 			t.Errorf("read beyond the end: %v, next %d, %v", b.Records, b.Next, err)
+		}
+	})
+}
+
+// A reader that could not use all that it got asks for some of it again.
+func TestReadAgain(t *testing.T) {
+	each(t, func(t *testing.T, o Options) {
+		o.SegmentBytes = 4000
+		l := open(t, o)
+		for i := range 100 {
+			put(t, l, plain(fmt.Sprint(2*i)), plain(fmt.Sprint(2*i+1)))
+		}
+		rnd := rand.New(rand.NewPCG(3, 4))
+		var b Batch
+		for from := int64(0); from < 200; {
+			if err := l.Read(from, 1000, 1+rnd.IntN(40), &b); err != nil || len(b.Records) == 0 {
+				t.Fatal(from, err)
+			}
+			for i, r := range b.Records {
+				if want := fmt.Sprint(from + int64(i)); r.Sequence != from+int64(i) || string(r.Message) != want {
+					t.Fatalf("read from %d: record %d is %d, %s", from, i, r.Sequence, r.Message)
+				}
+			}
+			from = max(0, b.Next-int64(rnd.IntN(len(b.Records)+3)))
 		}
 	})
 }
