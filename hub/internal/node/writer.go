@@ -12,8 +12,9 @@ const (
 	writeQuantum = 256 << 10
 	// keepBuffer is the largest buffer that an idle connection keeps.
 	keepBuffer = 64 << 10
-	// patrolEvery is how often the claims of links are looked at.
-	patrolEvery = 15 * time.Second
+	// patrolEvery is how often the claims of links are looked at, unless the
+	// client is to hear from us less often.
+	patrolEvery = time.Second
 )
 
 // write is the writing goroutine. It ends after close was written, or with the
@@ -34,7 +35,7 @@ func (c *conn) write() {
 			}
 			timer.Reset(c.heartbeat)
 		}
-		if now := time.Now(); now.Sub(checked) > patrolEvery {
+		if now := time.Now(); now.Sub(checked) > max(patrolEvery, c.heartbeat) {
 			checked = now
 			c.patrol()
 		}
