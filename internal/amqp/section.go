@@ -26,13 +26,15 @@ type Sections struct {
 	BodyCode  uint8 // CodeData, CodeSequence, CodeValue; 0: no body at all
 	BodyCount int   // number of body sections
 	// Canonical is false if a section has a descriptor in another form than the
-	// small-ulong that some clients take for granted; Canonicalize cures it.
+	// small-ulong that some clients take for granted, or if the footer stands
+	// ahead of the body; Canonicalize cures both.
 	Canonical bool
 }
 
 // Scan finds the sections of msg and checks them: known sections in the order
 // of the specification, none but body sections twice, one kind of body, well
-// formed to the depth. It does not allocate.
+// formed to the depth. It does not allocate. One order more is allowed: the
+// footer ahead of the body, as rhea (JavaScript) writes it.
 func Scan(msg []byte) (Sections, error) {
 	s := Sections{Canonical: true}
 	d := NewDecoder(msg)
@@ -43,15 +45,28 @@ func Scan(msg []byte) (Sections, error) {
 		if err != nil {
 			return Sections{}, err
 		}
-		if code < last || code == last && code != CodeData && code != CodeSequence {
+		switch {
+		case s.footerLeads(code):
+			s.Canonical = false
+		case code < last || code == last && code != CodeData && code != CodeSequence:
 			return Sections{}, SyntaxError(fmt.Sprintf("message section 0x%02x is out of place", code))
+		default:
+			last = code
 		}
-		last = code
 		if err := s.place(code, Span{start, len(msg) - d.Len()}); err != nil {
 			return Sections{}, err
 		}
 	}
 	return s, nil
+}
+
+// footerLeads reports whether code is a body section behind the footer that may
+// stand there: all of the body does, and a value has only one section.
+func (s *Sections) footerLeads(code uint64) bool {
+	if s.Footer.Empty() || code != CodeData && code != CodeSequence && code != CodeValue {
+		return false
+	}
+	return s.BodyCount == 0 || s.Body.Start > s.Footer.Start && code != CodeValue
 }
 
 // section reads one section and checks its form.
@@ -187,13 +202,20 @@ func ListSection(section []byte) (items Decoder, n int, err error) {
 }
 
 // Canonicalize appends msg, which Scan has passed, with the descriptors of its
-// sections in the small-ulong form.
+// sections in the small-ulong form and the footer at the end.
 func Canonicalize(dst, msg []byte) []byte {
 	d := NewDecoder(msg)
+	var footer []byte
 	for d.Len() > 0 && d.Err() == nil {
 		code := d.Descriptor()
-		dst = append(dst, byte(CodeDescribed), byte(CodeSmallUlong), byte(code))
-		dst = append(dst, d.Raw()...)
+		if code == CodeFooter {
+			footer = d.Raw()
+			continue
+		}
+		dst = append(AppendSection(dst, uint8(code)), d.Raw()...)
+	}
+	if footer != nil {
+		dst = append(AppendSection(dst, CodeFooter), footer...)
 	}
 	return dst
 }

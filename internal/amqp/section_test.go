@@ -97,6 +97,7 @@ func TestScanBodies(t *testing.T) {
 
 func TestScanRefuses(t *testing.T) {
 	data, value := section(t, amqp.CodeData, []byte("x")), section(t, amqp.CodeValue, "v")
+	footer := section(t, amqp.CodeFooter, amqp.Map{})
 	for name, msg := range map[string][]byte{
 		"garbage":             []byte("hello"),
 		"unknown section":     section(t, 0x79, "x"),
@@ -104,6 +105,10 @@ func TestScanRefuses(t *testing.T) {
 		"twice":               slices.Concat(section(t, amqp.CodeHeader, amqp.List{}), section(t, amqp.CodeHeader, amqp.List{})),
 		"two values":          slices.Concat(value, value),
 		"two kinds of body":   slices.Concat(data, value),
+		"footer within":       slices.Concat(data, footer, data),
+		"footer, two values":  slices.Concat(footer, value, value),
+		"footer, no body":     slices.Concat(footer, section(t, amqp.CodeProperties, amqp.List{})),
+		"two footers":         slices.Concat(footer, data, footer),
 		"data that is text":   section(t, amqp.CodeData, "x"),
 		"map that is a list":  section(t, amqp.CodeApplicationProperties, amqp.List{}),
 		"list that is a map":  section(t, amqp.CodeHeader, amqp.Map{}),
@@ -139,6 +144,20 @@ func TestCanonicalize(t *testing.T) {
 	}
 	if got := amqp.Canonicalize(nil, other); !bytes.Equal(got, msg) {
 		t.Errorf("got  % x\nwant % x", got, msg)
+	}
+}
+
+// rhea writes the footer ahead of the body; proton-j reads it only behind.
+func TestCanonicalizeFooter(t *testing.T) {
+	footer := section(t, amqp.CodeFooter, amqp.Map{{Key: amqp.Symbol("k"), Value: int32(1)}})
+	body := slices.Concat(section(t, amqp.CodeData, []byte("a")), section(t, amqp.CodeData, []byte("b")))
+	msg := slices.Concat(footer, body)
+	s, err := amqp.Scan(msg)
+	if err != nil || s.Canonical || s.BodyCount != 2 {
+		t.Fatalf("%+v, %v", s, err)
+	}
+	if got, want := amqp.Canonicalize(nil, msg), slices.Concat(body, footer); !bytes.Equal(got, want) {
+		t.Errorf("got  % x\nwant % x", got, want)
 	}
 }
 
