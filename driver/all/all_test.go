@@ -1,0 +1,50 @@
+package all
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+// Every driver has a name of its own, options for its roles, and fields that a
+// configuration can be checked against and documented from.
+func TestDrivers(t *testing.T) {
+	names := map[string]bool{}
+	for _, d := range Drivers() {
+		if d.Name == "" || names[d.Name] || strings.ToLower(d.Name) != d.Name {
+			t.Errorf("driver %q: the name must be one of its own, in lower case", d.Name)
+		}
+		names[d.Name] = true
+		if (d.Source != nil) != d.Caps.Source || (d.Target != nil) != d.Caps.Target {
+			t.Errorf("driver %s: roles and options differ", d.Name)
+		}
+		if d.Connect == nil || d.Connection == nil {
+			t.Fatalf("driver %s cannot connect", d.Name)
+		}
+		checkTags(t, d.Name, reflect.TypeOf(d.Connection()).Elem())
+		if d.Source != nil {
+			checkTags(t, d.Name+" source", reflect.TypeOf(d.Source()).Elem())
+		}
+		if d.Target != nil {
+			checkTags(t, d.Name+" target", reflect.TypeOf(d.Target()).Elem())
+		}
+	}
+}
+
+func checkTags(t *testing.T, where string, o reflect.Type) {
+	t.Helper()
+	for f := range o.Fields() {
+		where := fmt.Sprintf("%s: %s.%s", where, o.Name(), f.Name)
+		if f.IsExported() && (f.Tag.Get("yaml") == "" || f.Tag.Get("jsonschema_description") == "") {
+			t.Errorf("%s needs a yaml name and a description", where)
+		}
+		inner := f.Type
+		if inner.Kind() == reflect.Pointer {
+			inner = inner.Elem()
+		}
+		if inner.Kind() == reflect.Struct && strings.HasSuffix(inner.Name(), "Options") {
+			checkTags(t, where, inner)
+		}
+	}
+}
