@@ -160,7 +160,7 @@ func (l *lane) send(ctx context.Context, sender *amqp.Sender) *hubferry.Error {
 		l.drop()
 		return l.failed(ctx, err, !unsent(err))
 	}
-	state, err := receipt.Wait(ctx)
+	state, err := outcome(ctx, receipt)
 	if err != nil {
 		l.drop()
 		return l.failed(ctx, err, true)
@@ -181,6 +181,19 @@ func (l *lane) send(ctx context.Context, sender *amqp.Sender) *hubferry.Error {
 		l.drop()
 		return l.failed(ctx, errNoOutcome, true)
 	}
+}
+
+// outcome waits for the state of a delivery. When the answer and the end of the link
+// have both come, go-amqp returns either by chance; asking again finds the answer, and
+// an outcome that is known is worth it (G-9).
+func outcome(ctx context.Context, receipt amqp.SendReceipt) (state amqp.DeliveryState, err error) {
+	const tries = 10
+	for range tries {
+		if state, err = receipt.Wait(ctx); err == nil {
+			return state, nil
+		}
+	}
+	return nil, err
 }
 
 // unsent reports whether an error of SendWithReceipt says that the last frame of the
