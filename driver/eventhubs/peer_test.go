@@ -145,7 +145,9 @@ func (c *peerConn) write(b []byte) {
 	_, _ = c.conn.Write(b)
 }
 
-func (c *peerConn) send(channel uint16, p ours.Performative) { c.write(ours.AppendFrame(nil, channel, p)) }
+func (c *peerConn) send(channel uint16, p ours.Performative) {
+	c.write(ours.AppendFrame(nil, channel, p))
+}
 
 func (c *peerConn) frame(f ours.Frame) (done bool, err error) {
 	code, err := ours.BodyCode(f.Body)
