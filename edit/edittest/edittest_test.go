@@ -315,6 +315,12 @@ func (r *recorder) Fatalf(format string, args ...any) {
 	runtime.Goexit()
 }
 
+func (r *recorder) Failed() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.failures) > 0
+}
+
 // record runs one case and returns what it found wrong.
 func record(t *testing.T, c edittest.Case, s edittest.Subject) []string {
 	t.Helper()
