@@ -18,7 +18,7 @@ func ParseFilter(expr string) (Start, error) {
 		return Start{}, badFilter(expr)
 	}
 	start := Start{}
-	if v, eq := strings.CutPrefix(value, "="); eq {
+	if v, eq := strings.CutPrefix(strings.TrimSpace(value), "="); eq {
 		start.Inclusive, value = true, v
 	}
 	value = strings.TrimSpace(value)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -26,6 +25,10 @@ const (
 	hubsName      = "hubs"
 	deletedSuffix = ".deleted"
 	listVersion   = 1
+
+	// parallel is how many logs are opened or closed at a time: what takes
+	// long about it is fsync.
+	parallel = 8
 )
 
 type storedNamespace struct {
@@ -128,7 +131,7 @@ func (n *Namespace) load(ctx context.Context) error {
 		return err
 	}
 	g, _ := errgroup.WithContext(ctx)
-	g.SetLimit(2 * runtime.GOMAXPROCS(0))
+	g.SetLimit(parallel)
 	for _, s := range list.Hubs {
 		h := n.unstored(s)
 		n.hubs[strings.ToLower(h.name)] = h
@@ -238,25 +241,36 @@ func (n *Namespace) openHub(h *Hub) error {
 // openPartitions opens the logs of the partitions from to to-1. After an error
 // none is open.
 func (n *Namespace) openPartitions(h *Hub, from, to int) ([]*Partition, error) {
-	parts := make([]*Partition, 0, max(0, to-from))
-	for i := from; i < to; i++ {
+	parts := make([]*Partition, max(0, to-from))
+	var g errgroup.Group
+	g.SetLimit(parallel)
+	for i := range parts {
+		p := &Partition{hub: h, index: from + i, id: strconv.Itoa(from + i)}
 		o := seglog.Options{
 			Fsync: n.o.Storage.Fsync, SegmentBytes: n.o.Storage.SegmentBytes,
 			Now: n.o.Now, Log: n.o.Log, OpenFile: n.o.OpenFile,
 		}
 		if dir := n.hubDir(h); dir != "" {
-			o.Dir = filepath.Join(dir, strconv.Itoa(i))
+			o.Dir = filepath.Join(dir, p.id)
 		}
-		l, err := seglog.Open(o)
-		if err != nil {
-			for _, p := range parts {
-				err = errors.Join(err, p.log.Close())
+		g.Go(func() (err error) {
+			p.log, err = seglog.Open(o)
+			if err == nil {
+				parts[i] = p
 			}
-			return nil, err
-		}
-		parts = append(parts, &Partition{hub: h, index: i, id: strconv.Itoa(i), log: l})
+			return err
+		})
 	}
-	return parts, nil
+	err := g.Wait()
+	if err == nil {
+		return parts, nil
+	}
+	for _, p := range parts {
+		if p != nil {
+			err = errors.Join(err, p.log.Close())
+		}
+	}
+	return nil, err
 }
 
 // dropHub closes the logs of a hub that is not listed and removes them.
@@ -281,7 +295,7 @@ func (n *Namespace) dropHub(h *Hub) error {
 // closeLogs closes the logs of all hubs, several at a time.
 func (n *Namespace) closeLogs(hubs []*Hub) error {
 	var g errgroup.Group
-	g.SetLimit(2 * runtime.GOMAXPROCS(0))
+	g.SetLimit(parallel)
 	for _, h := range hubs {
 		for _, p := range h.Partitions() {
 			g.Go(p.log.Close)
