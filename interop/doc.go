@@ -31,8 +31,8 @@
 //	process     group, count, waitMs: the event processor over all partitions -> events, checkpoints
 //	properties  -> hubInfo {name, createdMs, partitions}
 //	partition   partition -> partitionInfo {hub, id, begin, last, lastOffset, lastTimeMs, empty}
-//	load        rate, seconds, size, waitMs: paced sends by key with readers on all partitions -> sent, received, lost,
-//	            doubled, disordered, errors
+//	load        rate, seconds, size, waitMs: paced sends by key with readers on all partitions -> sent, sentMs,
+//	            received, lost, doubled, disordered, errors
 //
 // An event has body (base64) or data (several sections) or amqpValue or amqpSequence; properties, message (the
 // properties section, by the specification's names), annotations and footer as lists of [name, value]; a received one

@@ -472,6 +472,7 @@ func (t *tally) pace(ctx context.Context, rate, seconds int, send func(key strin
 		}
 		t.mu.Lock()
 		t.acked = append(t.acked, numbers...)
+		t.out.SentMs = int(time.Since(started).Milliseconds())
 		t.mu.Unlock()
 	}
 }

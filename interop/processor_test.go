@@ -62,6 +62,7 @@ func load(t *trial) {
 	before := t.proxy.accepted.Load()
 	r := t.do(request{Op: "load", Conn: t.conn(hub), Rate: 1000, Seconds: seconds, Size: 1000, WaitMs: 20_000})
 	connections := t.proxy.accepted.Load() - before
+	t.Logf("%d events in %d ms over %d connections", r.Sent, r.SentMs, connections)
 	wantLoad(t.T, r, 1000*seconds)
 	if r.Doubled != 0 || len(r.Errors) != 0 {
 		t.Errorf("%d events came twice; errors: %q", r.Doubled, r.Errors)

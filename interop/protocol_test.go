@@ -62,6 +62,7 @@ type response struct {
 	SDK         string         `json:"sdk,omitempty"`
 	Version     string         `json:"version,omitempty"`
 	Sent        int            `json:"sent,omitempty"`
+	SentMs      int            `json:"sentMs,omitempty"`
 	Failed      int            `json:"failed,omitempty"`
 	Received    int            `json:"received,omitempty"`
 	Lost        int            `json:"lost,omitempty"`

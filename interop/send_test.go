@@ -170,11 +170,18 @@ func compoundTypes() []named {
 	}
 }
 
-// readEqual reads one event with every client and compares it with what was sent, in that client's view. partly drops
-// what a client cannot show.
+// readers are the clients that read what the case's client has sent: one of each language, and itself. The two Python
+// clients share their decoder.
+func (t *trial) readers() []client {
+	return slices.DeleteFunc(slices.Clone(t.clients), func(c client) bool {
+		return c.name() == "python-aio" && c.name() != t.c.name() || c.name() == "python" && t.c.name() == "python-aio"
+	})
+}
+
+// readEqual reads one event with every client and compares it with what was sent, in that client's view.
 func readEqual(t *trial, hub string, sent event, sections ...string) {
 	t.Helper()
-	for _, c := range t.clients {
+	for _, c := range t.readers() {
 		got := t.receiveWith(c, hub, "0", earliest, 1)[0]
 		for _, section := range sections {
 			want, have := sectionOf(sent, section), sectionOf(got, section)
@@ -255,7 +262,7 @@ func sendRareTypes(t *trial) {
 		t.only("rhea writes char but no decimals")
 	}
 	t.send(hub, "0", e)
-	for _, c := range t.clients {
+	for _, c := range t.readers() {
 		if c.name() != t.c.name() && (c.name() != "java" || !t.is("js")) && (c.name() != "js" || !t.is("js")) {
 			continue
 		}
@@ -330,9 +337,9 @@ func sendFooter(t *trial) {
 	e := withBody([]byte("footer"))
 	e.Footer = []named{{"checksum", integer("int", 5)}, {"text", text("kept")}}
 	t.send(hub, "0", e)
-	for _, c := range t.clients {
-		if c.name() == "java" && t.is("python") {
-			continue // azure-eventhub writes the keys as strings, too
+	for _, c := range t.readers() {
+		if c.name() == "java" && t.is("js", "python") {
+			continue // they write the keys as strings, too
 		}
 		got := t.receiveWith(c, hub, "0", earliest, 1)[0]
 		wantBodies(t, []event{got}, "footer")
@@ -350,7 +357,7 @@ func sendBodies(t *trial) {
 		events = append(events, withBody(b))
 	}
 	t.send(hub, "0", events...)
-	for _, c := range t.clients {
+	for _, c := range t.readers() {
 		for i, e := range t.receiveWith(c, hub, "0", earliest, len(want)) {
 			if string(e.bodyOf()) != string(want[i]) || e.Data != nil || e.AMQPValue != nil {
 				t.Errorf("body %d read by %s: %d bytes (%.40q), want %d", i, c.name(), len(e.bodyOf()), e.bodyOf(), len(want[i]))
@@ -373,7 +380,7 @@ func sendSections(t *trial) {
 		events = append(events, event{Data: []string{base64.StdEncoding.EncodeToString([]byte("one")), base64.StdEncoding.EncodeToString(filler(300))}})
 	}
 	t.send(hub, "0", events...)
-	for _, c := range t.clients {
+	for _, c := range t.readers() {
 		if c.name() == "java" {
 			continue
 		}
@@ -405,7 +412,7 @@ func sendLargest(t *trial) {
 	}
 	want := filler(messageLimit - spare)
 	t.send(hub, "0", withBody(want))
-	for _, c := range t.clients {
+	for _, c := range t.readers() {
 		if got := t.receiveWith(c, hub, "0", earliest, 1)[0].bodyOf(); string(got) != string(want) {
 			t.Errorf("%s read %d bytes that differ, want %d", c.name(), len(got), len(want))
 		}
@@ -420,7 +427,7 @@ func sendNoID(t *trial) {
 	with := withBody([]byte("with"))
 	with.Message = []named{{"message-id", text("its own")}}
 	t.send(hub, "0", withBody([]byte("without")), with)
-	for _, c := range t.clients {
+	for _, c := range t.readers() {
 		got := t.receiveWith(c, hub, "0", earliest, 2)
 		if len(got[0].Message) != 0 {
 			t.Errorf("%s reads the message properties %v of an event that has none", c.name(), got[0].Message)

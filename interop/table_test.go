@@ -31,43 +31,43 @@ type cell struct {
 	note    string // why not offered, or what the SDK cannot do of it
 }
 
-func (t *table) set(row, client string, c cell) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.cells[[2]string{row, client}] = c
+func (b *table) set(row, client string, c cell) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.cells[[2]string{row, client}] = c
 }
 
 // record fills the cell of a subtest when it ends.
-func (t *table) record(tt *testing.T, row, client string, note *string) {
-	tt.Cleanup(func() {
+func (b *table) record(t *testing.T, row, client string, note *string) {
+	t.Helper()
+	t.Cleanup(func() {
 		c := cell{note: *note}
 		switch {
-		case tt.Failed():
+		case t.Failed():
 			c.outcome = failed
-		case tt.Skipped():
+		case t.Skipped():
 			c.outcome = notOfferedBySDK
 		}
-		t.set(row, client, c)
+		b.set(row, client, c)
 	})
 }
 
 // markdown is the table with its notes numbered in order of appearance.
-func (t *table) markdown() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+func (b *table) markdown() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	var out, notes strings.Builder
 	out.WriteString("| case |")
-	rule := "| --- |"
-	for _, c := range t.clients {
+	rule := "\n| --- |" + strings.Repeat(" --- |", len(b.clients)) + "\n"
+	for _, c := range b.clients {
 		fmt.Fprintf(&out, " %s |", c.name)
-		rule += " --- |"
 	}
-	out.WriteString("\n" + rule + "\n")
+	out.WriteString(rule)
 	var seen []string
-	for _, row := range t.rows {
+	for _, row := range b.rows {
 		fmt.Fprintf(&out, "| %s |", row)
-		for _, c := range t.clients {
-			shown, ok := t.cells[[2]string{row, c.name}]
+		for _, c := range b.clients {
+			shown, ok := b.cells[[2]string{row, c.name}]
 			fmt.Fprintf(&out, " %s", mark(shown, ok))
 			if shown.note != "" {
 				n := slices.Index(seen, shown.note)
@@ -101,14 +101,14 @@ func mark(c cell, ok bool) string {
 }
 
 // document is RESULTS.md.
-func (t *table) document() string {
+func (b *table) document() string {
 	var out strings.Builder
 	out.WriteString("# Official clients against the embedded hub\n\n")
 	out.WriteString("Written by `go test ./interop -update`; do not edit. Every case runs with the unmodified client of the row's column;\n")
 	out.WriteString("\"not offered\" means that this SDK has no way to do it, with the reason below the table.\n\n")
-	for _, c := range t.clients {
+	for _, c := range b.clients {
 		fmt.Fprintf(&out, "- %s: %s %s\n", c.name, c.sdk, c.version)
 	}
-	out.WriteString("\n" + t.markdown())
+	out.WriteString("\n" + b.markdown())
 	return out.String()
 }

@@ -185,7 +185,8 @@ async function load(request) {
       note(error);
     }
   }
-  const end = Date.now() + (request.waitMs ?? 20000);
+  result.sentMs = Date.now() - started;
+  const end = Date.now() + request.waitMs;
   while (Date.now() < end && acked.some((k) => !seen.has(k))) await sleep(20);
   result.lost = acked.filter((k) => !seen.has(k)).length;
   await subscription.close();

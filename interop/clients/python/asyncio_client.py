@@ -190,6 +190,7 @@ async def _load(request):
             tally.acked.extend(numbers)
         except Exception as error:  # counted; what was not acknowledged is not expected
             tally.note(error)
+    tally.sent_ms = round((time.monotonic() - started) * 1000)
     end = time.monotonic() + request["waitMs"] / 1000
     while time.monotonic() < end and tally.missing():
         await asyncio.sleep(0.05)

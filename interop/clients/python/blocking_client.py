@@ -195,6 +195,7 @@ def _load(request):
             tally.acked.extend(numbers)
         except Exception as error:  # counted; what was not acknowledged is not expected
             tally.note(error)
+    tally.sent_ms = round((time.monotonic() - started) * 1000)
     end = time.monotonic() + request["waitMs"] / 1000
     while time.monotonic() < end and tally.missing():
         time.sleep(0.05)

@@ -75,6 +75,7 @@ class Tally:
         self.last_of_key = {}
         self.acked = []
         self.errors = []
+        self.sent_ms = 0
         self.doubled = 0
         self.disordered = 0
 
@@ -102,6 +103,7 @@ class Tally:
     def result(self):
         return {
             "sent": len(self.acked),
+            "sentMs": self.sent_ms,
             "received": len(self.seen),
             "lost": self.missing(),
             "doubled": self.doubled,

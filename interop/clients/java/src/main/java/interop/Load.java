@@ -67,7 +67,9 @@ final class Load {
                 .repeatWhen(ended -> ended.delayElements(Duration.ofMillis(500)))
                 .subscribe(event -> take(event.getData()), this::note));
         }
-        send(request, producer);
+        long started = System.nanoTime();
+        send(request, producer, started);
+        long sentMs = (System.nanoTime() - started) / 1_000_000;
         long end = System.nanoTime() + request.get("waitMs").asLong() * 1_000_000;
         while (System.nanoTime() < end && missing() > 0) {
             Thread.sleep(50);
@@ -76,16 +78,15 @@ final class Load {
         consumer.close();
         producer.close();
         ObjectNode out = JsonNodeFactory.instance.objectNode();
-        out.put("sent", acked.size()).put("received", seen.size()).put("lost", missing());
+        out.put("sent", acked.size()).put("sentMs", sentMs).put("received", seen.size()).put("lost", missing());
         out.put("doubled", doubled).put("disordered", disordered).set("errors", errors);
         return out;
     }
 
-    private void send(JsonNode request, EventHubProducerClient producer) throws InterruptedException {
+    private void send(JsonNode request, EventHubProducerClient producer, long started) throws InterruptedException {
         byte[] body = new byte[request.get("size").asInt()];
         int rate = request.get("rate").asInt();
         int total = rate * request.get("seconds").asInt();
-        long started = System.nanoTime();
         int lane = 0;
         for (int n = 0; n < total;) {
             int due = (int) Math.min(Math.min(total, n + 200), (System.nanoTime() - started) * rate / 1_000_000_000L);

@@ -238,7 +238,10 @@ public final class Main {
         synchronized (events) { // what stopping complains about is no answer
             answer = out.deepCopy();
         }
-        processor.stop(Duration.ofSeconds(5));
+        // Stopping waits up to the try time-out for an answer that it has itself cut off; nobody needs to wait with it.
+        Thread stopping = new Thread(processor::stop);
+        stopping.setDaemon(true);
+        stopping.start();
         return answer.put("checkpoints", store.checkpointed());
     }
 
