@@ -6,9 +6,12 @@ import "github.com/spf13/cobra"
 func (e *environment) commands() []*cobra.Command {
 	return []*cobra.Command{
 		e.demoCommand(),
+		e.initCommand(),
+		e.validateCommand(),
 		e.runCommand(),
 		e.hubCommand(),
 		e.sendCommand(),
 		e.peekCommand(),
+		e.versionCommand(),
 	}
 }

@@ -13,11 +13,13 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"github.com/hubferry/hubferry/config"
+	"github.com/hubferry/hubferry/hub"
 )
 
 // Exit codes of the program, for scripts.
@@ -33,6 +35,17 @@ type Options struct {
 	Version  string // "" means a development build
 }
 
+// FullRegistry returns the registry with what the command line itself adds to it: the
+// section of the embedded hub. A program's JSON Schema is made of it.
+func (o Options) FullRegistry() config.Registry {
+	r := o.Registry
+	r.Sections = append(slices.Clip(r.Sections), config.Section{
+		Name: "hub", Description: "What \"hubferry hub --config\" serves on this machine. Tasks do not look at it.",
+		Options: func() any { return new(hub.Options) },
+	})
+	return r
+}
+
 // Main runs the program with the process's arguments and streams, and returns its exit
 // code.
 func Main(o Options) int {
@@ -40,6 +53,7 @@ func Main(o Options) int {
 	defer cancel()
 	// A second signal ends the program at once.
 	context.AfterFunc(ctx, cancel)
+	o.Registry = o.FullRegistry()
 	e := &environment{
 		Options: o, args: os.Args[1:], stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
 		getenv: os.LookupEnv,
@@ -114,7 +128,7 @@ Exit codes: 0 it worked, 1 it ran and failed, 2 wrong arguments or configuration
 func (e *environment) root() *cobra.Command {
 	c := &cobra.Command{
 		Use: "hubferry", Short: "Replicate event streams between Event Hubs and Kafka", Long: rootHelp,
-		SilenceUsage: true, SilenceErrors: true, Args: cobra.NoArgs,
+		SilenceUsage: true, SilenceErrors: true, Args: noSuchCommand, SuggestionsMinimumDistance: 2,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.SetIn(e.stdin)
@@ -122,6 +136,18 @@ func (e *environment) root() *cobra.Command {
 	c.SetErr(e.stderr)
 	c.AddCommand(e.commands()...)
 	return c
+}
+
+// noSuchCommand refuses a subcommand that is not there and names those that are near.
+func noSuchCommand(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	text := fmt.Sprintf("unknown command %q", args[0])
+	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+		text += fmt.Sprintf("; did you mean %q?", near[0])
+	}
+	return errors.New(text + ` ("hubferry --help" lists them)`)
 }
 
 // logFlags are the flags of commands that log.

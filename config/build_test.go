@@ -300,7 +300,7 @@ func TestLoadInto(t *testing.T) {
 // TestUnreadable checks the errors that have no place in the file.
 func TestUnreadable(t *testing.T) {
 	_, err := config.Load(config.Input{File: filepath.Join(t.TempDir(), "none.yaml")}, registry())
-	if err == nil || !strings.HasSuffix(err.Error(), "none.yaml: the file cannot be read: no such file or directory") {
+	if !errors.Is(err, fs.ErrNotExist) || !strings.HasSuffix(err.Error(), "none.yaml: the file cannot be read: no such file or directory") {
 		t.Error(err)
 	}
 	folder := t.TempDir()

@@ -53,7 +53,7 @@ func (in *Input) now() time.Time {
 func (in *Input) root(r *report) *node {
 	data, err := in.readFile(in.File)
 	if err != nil {
-		r.add(Error, position{}, "", "the file cannot be read: "+cause(err).Error())
+		r.problems = append(r.problems, Problem{File: r.file, Message: "the file cannot be read: " + cause(err).Error(), cause: err})
 		return nil
 	}
 	root := parse(data, r)

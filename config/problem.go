@@ -40,6 +40,8 @@ type Problem struct {
 	// "tasks.telemetry.source"; "" is the file itself.
 	Path    string `json:"path"`
 	Message string `json:"message"`
+
+	cause error // of a file that cannot be read
 }
 
 // String returns "file:line:column: message", as compilers and editors have it.
@@ -68,6 +70,17 @@ func (p Problems) Error() string {
 		lines[i] = p[i].String()
 	}
 	return strings.Join(lines, "\n")
+}
+
+// Unwrap returns the errors of a file that could not be read, such as fs.ErrNotExist.
+func (p Problems) Unwrap() []error {
+	var list []error
+	for i := range p {
+		if p[i].cause != nil {
+			list = append(list, p[i].cause)
+		}
+	}
+	return list
 }
 
 // Fatal reports whether one of the problems is an error.

@@ -161,13 +161,16 @@ func bounds(f *field) string {
 // secretInText finds keys and passwords that connection strings and addresses carry.
 var secretInText = regexp.MustCompile(`(?i)(SharedAccessKey|AccountKey|SharedAccessSignature|password|pwd)=[^;\s$]|://[^/@:\s]*:[^/@\s$][^/@\s]*@`)
 
+// harmlessURL is an address without user and password, such as that of a proxy.
+var harmlessURL = regexp.MustCompile(`^[a-z][a-z0-9+.-]*://[^@]*$`)
+
 // warnLiteral warns of a secret that stands in the file itself (INV-8). The emulator's
 // key is known to everybody.
 func (d *decoder) warnLiteral(n *node, t reflect.Type) {
 	if n.text == "" || strings.Contains(n.text, "UseDevelopmentEmulator=true") {
 		return
 	}
-	if t == secretType && n.literal() || secretInText.MatchString(n.written()) {
+	if t == secretType && n.literal() && !harmlessURL.MatchString(n.text) || secretInText.MatchString(n.written()) {
 		d.report.warnAt(n, "a secret stands in the file; write ${NAME} or ${file:PATH} and keep it elsewhere")
 	}
 }
