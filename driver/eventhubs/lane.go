@@ -248,7 +248,9 @@ func (l *lane) link(ctx context.Context) (*amqp.Sender, error) {
 		return nil, classify(op, l.place, err, phaseConnect)
 	}
 	sender, err = session.NewSender(ctx, l.w.hub+"/Partitions/"+l.place.Partition, &amqp.SenderOptions{
-		DesiredCapabilities: []string{capGeo},
+		SettlementMode:              amqp.SenderSettleModeMixed.Ptr(),
+		RequestedReceiverSettleMode: amqp.ReceiverSettleModeFirst.Ptr(),
+		DesiredCapabilities:         []string{capGeo},
 	})
 	if err != nil {
 		l.w.c.closeSession(ctx, session)

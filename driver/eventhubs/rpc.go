@@ -74,7 +74,7 @@ func (r *rpc) run(ctx context.Context) {
 			r.fail(err)
 			return
 		}
-		id, answer := decodeReply(m)
+		id, answer := decodeMessage(raw(m))
 		r.mu.Lock()
 		ch := r.pending[id]
 		delete(r.pending, id)
@@ -160,9 +160,8 @@ func raw(m *amqp.Message) []byte {
 
 var errReply = errors.New("the reply is not well formed")
 
-// decodeReply returns the id of the request and the answer.
-func decodeReply(m *amqp.Message) (id string, answer reply) {
-	msg := raw(m)
+// decodeMessage returns the id of the request and the answer.
+func decodeMessage(msg []byte) (id string, answer reply) {
 	s, err := ours.Scan(msg)
 	if err != nil {
 		return "", reply{err: err}
