@@ -430,6 +430,55 @@ func TestSessionWindow(t *testing.T) {
 	}
 }
 
+// A client may detach a link of which a delivery is half sent. The other links
+// of the session go on.
+func TestDetachInTheMiddle(t *testing.T) {
+	s := start(t, nil)
+	fill(t, s, 2, 200_000) // four frames each
+	c := dial(t, s.addr)
+	c.open("root", rootKey)
+	c.perform(1, &amqp.Begin{IncomingWindow: 2, OutgoingWindow: 100})
+	c.expect(&amqp.Begin{})
+	flow := amqp.Flow{NextIncomingID: amqp.Some[uint32](1), IncomingWindow: 2, DeliveryCount: amqp.Some[uint32](0), LinkCredit: amqp.Some[uint32](2)}
+	for handle := range uint32(2) {
+		c.perform(1, &amqp.Attach{Name: fmt.Sprint("r", handle), Handle: handle, Receiver: true, Source: &amqp.Source{Address: allOfOne}, Target: &amqp.Target{}})
+		c.expect(&amqp.Attach{})
+		flow.Handle = amqp.Some(handle)
+		c.perform(1, &flow)
+	}
+	var tr amqp.Transfer
+	for range 2 {
+		c.expect(&tr)
+	}
+	c.perform(1, &amqp.Detach{Handle: tr.Handle, Closed: true})
+	c.expect(&amqp.Detach{})
+	cut := tr.Handle
+	c.perform(1, &amqp.Flow{NextIncomingID: amqp.Some[uint32](3), IncomingWindow: 100})
+	for i := range 8 {
+		c.expect(&tr)
+		if tr.Handle == cut || tr.DeliveryID.OK != (i%4 == 0) || tr.DeliveryID.OK && tr.DeliveryID.V != uint32(1+i/4) {
+			t.Fatalf("frame %d: %+v", i, tr)
+		}
+	}
+}
+
+func TestIdempotentProducersAreRefused(t *testing.T) {
+	s := start(t, nil)
+	c := dial(t, s.addr)
+	c.open("root", rootKey)
+	c.perform(0, &amqp.Attach{
+		Name: "s", Source: &amqp.Source{}, Target: &amqp.Target{Address: "one/Partitions/0"},
+		DesiredCapabilities: []amqp.Symbol{"com.microsoft:idempotent-producer"},
+	})
+	var a amqp.Attach
+	c.expect(&a)
+	var d amqp.Detach
+	c.expect(&d)
+	if a.Target != nil || d.Error == nil || d.Error.Condition != amqp.ErrNotImplemented {
+		t.Errorf("attach %+v, detach %+v", a, d)
+	}
+}
+
 func TestSmallFrames(t *testing.T) {
 	s := start(t, nil)
 	fill(t, s, 1, 5000)
@@ -666,6 +715,11 @@ func TestShutdownTellsClients(t *testing.T) {
 	c := dial(t, s.addr)
 	c.open("root", rootKey)
 	silent := dial(t, s.addr) // has not said what it speaks
+	half := dial(t, s.addr)   // has not finished saying hello
+	half.send(amqp.HeaderAMQP[:])
+	if _, err := half.frames.Header(); err != nil {
+		t.Fatal(err)
+	}
 	done := make(chan error, 1)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
@@ -676,6 +730,7 @@ func TestShutdownTellsClients(t *testing.T) {
 		t.Errorf("Close: %v", err)
 	}
 	silent.wantEOF()
+	half.wantEOF()
 	if _, err := net.Dial("tcp", s.addr); err == nil {
 		t.Error("the port still takes connections")
 	}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hubferry/hubferry/hub/internal/entity"
@@ -17,6 +18,9 @@ import (
 	"github.com/hubferry/hubferry/hub/internal/node"
 	"github.com/hubferry/hubferry/internal/keyhash"
 )
+
+// defaultConnections per namespace: the limit of the standard tier.
+const defaultConnections = 5000
 
 // ErrUnknownNamespace is returned for a namespace that Options did not name.
 var ErrUnknownNamespace = errors.New("unknown namespace")
@@ -44,6 +48,7 @@ type namespace struct {
 	http   *http.Server
 	api    http.Handler
 	handed *handoff
+	raw    atomic.Int64 // connections, whatever they have said yet
 }
 
 // New opens the namespaces and creates the hubs that are missing. It listens
@@ -199,6 +204,11 @@ func (s *Server) isClosed() bool {
 // serveConn serves one connection to its end.
 func (s *Server) serveConn(ctx context.Context, n *namespace, nc net.Conn) {
 	defer s.untrack(nc)
+	defer n.raw.Add(-1)
+	if most := int64(cmp.Or(s.o.Limits.Connections, defaultConnections)); n.raw.Add(1) > most {
+		s.log.Warn("connection refused: too many", "namespace", n.entity.Name(), "remote", nc.RemoteAddr().String(), "limit", most)
+		return
+	}
 	c, isHTTP, err := sniff(nc, s.o.TLS, s.o.Limits.Handshake)
 	switch {
 	case err != nil:

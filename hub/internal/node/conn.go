@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -58,6 +59,7 @@ type conn struct {
 	pending  int  // bytes that wait to become durable
 	holding  bool // the reader has more to do before the writer is woken
 	held     bool // and the writer has been left asleep
+	greeted  bool // the handshake is over
 	final    bool // write what waits, then close, then hang up
 	closeErr *amqp.Error
 	finalErr error // why the connection ended, for the log
@@ -111,12 +113,23 @@ func (r *patientReader) Read(b []byte) (int, error) {
 }
 
 // serve runs the connection to its end.
-func (c *conn) serve() {
+func (c *conn) serve(ctx context.Context) {
 	defer c.cut()
 	c.log.Debug("connected")
 	if err := c.handshake(); err != nil {
-		c.log.Debug("disconnected in the handshake", "error", err)
+		level := slog.LevelInfo
+		if errors.Is(err, io.EOF) || c.isDown.Load() { // a probe of the port, a shutdown
+			level = slog.LevelDebug
+		}
+		c.log.Log(ctx, level, "connection ended in the handshake", "error", err)
 		return
+	}
+	c.mu.Lock()
+	c.greeted = true
+	late := c.final
+	c.mu.Unlock()
+	if late {
+		return // shut during the handshake
 	}
 	var writer sync.WaitGroup
 	writer.Go(c.write)
@@ -249,6 +262,10 @@ func (c *conn) shut(e *amqp.Error) {
 	}
 	c.final = true
 	c.isDown.Store(true)
+	if !c.greeted {
+		_ = c.nc.Close() // nobody writes yet, and nothing can be said before open
+		return
+	}
 	if e != nil && c.finalErr == nil {
 		c.finalErr = e
 	}

@@ -20,6 +20,9 @@ func mechanisms() []amqp.Symbol {
 	return []amqp.Symbol{amqp.MechMSSBCBS, amqp.MechPlain, amqp.MechAnonymous, amqp.MechExternal}
 }
 
+// tlsRecord is the first byte of a TLS handshake.
+const tlsRecord = 0x16
+
 // handshake takes the connection up to and including open. It writes to the
 // socket itself: the writer does not run yet.
 func (c *conn) handshake() error {
@@ -38,9 +41,13 @@ func (c *conn) handshake() error {
 			return err
 		}
 	}
-	if h != amqp.HeaderAMQP {
+	switch {
+	case h == amqp.HeaderAMQP:
+	case h[0] == tlsRecord:
+		return errors.New("the client speaks TLS, and this server has no certificate")
+	default:
 		// The specification's answer to a version that is not spoken here.
-		return errors.Join(fmt.Errorf("protocol header % x", h[:]), c.direct(amqp.HeaderSASL[:]))
+		return errors.Join(fmt.Errorf("the client does not speak AMQP 1.0: protocol header % x", h[:]), c.direct(amqp.HeaderSASL[:]))
 	}
 	if err := c.open(); err != nil {
 		return err
@@ -52,8 +59,7 @@ func (c *conn) handshake() error {
 	return nil
 }
 
-// header reads a protocol header. What does not even begin like one is
-// answered with ours, as the specification asks, and is an error.
+// header reads a protocol header.
 func (c *conn) header() (amqp.ProtocolHeader, error) {
 	h, err := c.frames.Header()
 	if err != nil {
@@ -146,7 +152,7 @@ func (c *conn) open() error {
 		}
 		_, err = open.Decode(f.Body)
 	}
-	c.maxFrame = int(min(open.MaxFrameSize.Or(1<<30), 1<<20))
+	c.maxFrame = int(min(open.MaxFrameSize.Or(c.lim.FrameBytes), c.lim.FrameBytes))
 	if err == nil && c.maxFrame < amqp.MinMaxFrameSize {
 		err = protocolError("max-frame-size of %d is below %d", c.maxFrame, amqp.MinMaxFrameSize)
 	}
@@ -163,6 +169,9 @@ func (c *conn) open() error {
 		}})
 	}
 	c.log = c.log.With("container", open.ContainerID)
+	product, _ := open.Properties.Get("product")
+	version, _ := open.Properties.Get("version")
+	c.log.Debug("opened", "hostname", open.Hostname, "product", product, "version", version)
 	return errors.Join(err, c.direct(answer))
 }
 

@@ -234,6 +234,9 @@ func (l *link) detach(e *amqp.Error) {
 	}
 	l.detached = true
 	l.c.postLocked(l.s.channel, &amqp.Detach{Handle: l.handle, Closed: true, Error: e})
+	if l.s.partial == l {
+		l.c.setReady(l) // the writer cleans up
+	}
 	l.c.mu.Unlock()
 	if e != nil {
 		l.c.log.Info("link detached", "address", l.address.Path(), "error", e)

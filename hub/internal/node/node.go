@@ -100,7 +100,7 @@ func (n *Node) ServeConn(ctx context.Context, nc net.Conn) {
 	defer n.remove(c)
 	stop := context.AfterFunc(ctx, func() { c.cut() })
 	defer stop()
-	c.serve()
+	c.serve(ctx)
 }
 
 func (n *Node) add(c *conn) error {

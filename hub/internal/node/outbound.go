@@ -73,6 +73,7 @@ func (l *link) beginRun() (r run, message reply, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if l.detached || s.ended {
+		l.abandon()
 		return r, nil, false
 	}
 	r = run{credit: o.credit(), window: s.window(), id: s.nextDeliveryID}
@@ -103,6 +104,10 @@ func (l *link) endRun(r *run, more bool) bool {
 	o.sent += r.deliveries
 	s.partial = nil
 	switch {
+	case l.detached:
+		l.abandon()
+		s.resume()
+		return false
 	case len(o.rest) > 0:
 		s.partial = l
 		s.wait(l)
@@ -116,6 +121,17 @@ func (l *link) endRun(r *run, more bool) bool {
 	}
 	s.resume()
 	return more && o.credit() > 0
+}
+
+// abandon gives up a delivery in the middle of which the link was detached, so
+// that the other links of the session can go on. Called by the writer with mu
+// held.
+func (l *link) abandon() {
+	l.out.rest = nil
+	if l.s.partial == l {
+		l.s.partial = nil
+		l.s.resume()
+	}
 }
 
 // header writes what stands before the stored bytes of an event.

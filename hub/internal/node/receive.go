@@ -123,6 +123,9 @@ func (l *link) pumpFeed(r *run) (more bool) {
 	start := len(c.out)
 	room := max(writeQuantum-start, 16<<10)
 	if err := f.partition.Read(f.next, room, min(r.credit, maxRun), &c.batch); err != nil {
+		if e := l.reason(); e != nil { // the hub is gone, say: more to the point
+			err = e
+		}
 		l.detach(toAMQP(err))
 		return false
 	}

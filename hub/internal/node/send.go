@@ -1,6 +1,8 @@
 package node
 
 import (
+	"slices"
+
 	"github.com/hubferry/hubferry/hub/internal/entity"
 	"github.com/hubferry/hubferry/internal/amqp"
 )
@@ -9,6 +11,10 @@ import (
 // partitions, or as a publisher. A delivery is one event or one batch; it is
 // stored in one partition, all of it or nothing, and accepted when it is
 // durable. The reader does not wait for that.
+
+// idempotentProducer is asked for by clients whose service shall recognise what
+// they send twice.
+const idempotentProducer amqp.Symbol = "com.microsoft:idempotent-producer"
 
 // producerGrant is the credit of a publishing link.
 const producerGrant = 1000
@@ -21,6 +27,10 @@ type producer struct {
 }
 
 func (c *conn) attachProducer(l *link, a, reply *amqp.Attach) *amqp.Error {
+	if slices.Contains(a.DesiredCapabilities, idempotentProducer) {
+		// To take the link and not keep the promise would be worse.
+		return refusal(amqp.ErrNotImplemented, "Idempotent publishing is not supported by this server.")
+	}
 	p := &producer{link: l}
 	switch l.address.Kind {
 	case entity.KindHub, entity.KindPartition, entity.KindPublisher:

@@ -51,6 +51,9 @@ func (c *conn) write() {
 		case <-c.wake:
 		case <-timer.C:
 			c.out = amqp.AppendEmptyFrame(c.out)
+			if c.trace != nil {
+				c.trace.sent(c.out)
+			}
 			if err := c.flush(); err != nil {
 				c.fail(err)
 				return
