@@ -32,16 +32,31 @@ type Problem struct {
 }
 
 // Secret is a text that does not show itself: not printed, not logged, not marshalled.
-type Secret struct{ text string }
+// It is compared by Reveal, not with ==.
+type Secret struct {
+	// A pointer, because fmt calls no method of a field that is not exported: it would
+	// print the text of a Secret in such a field, but prints an address here.
+	text *string
+}
 
 // NewSecret returns a secret.
-func NewSecret(text string) Secret { return Secret{text} }
+func NewSecret(text string) Secret {
+	if text == "" {
+		return Secret{}
+	}
+	return Secret{&text}
+}
 
 // Reveal returns the secret itself, for the call that needs it.
-func (s Secret) Reveal() string { return s.text }
+func (s Secret) Reveal() string {
+	if s.text == nil {
+		return ""
+	}
+	return *s.text
+}
 
 // IsZero reports whether the secret is empty.
-func (s Secret) IsZero() bool { return s.text == "" }
+func (s Secret) IsZero() bool { return s.text == nil }
 
 const redacted = "[redacted]"
 
@@ -62,7 +77,7 @@ func (s Secret) MarshalJSON() ([]byte, error) { return json.Marshal(redacted) }
 
 // UnmarshalText sets the secret.
 func (s *Secret) UnmarshalText(b []byte) error {
-	s.text = string(b)
+	*s = NewSecret(string(b))
 	return nil
 }
 
