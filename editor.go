@@ -175,6 +175,9 @@ func (d *Draft) Sweep() {
 	add := func(e Event, from *Event, tickets []Ticket) {
 		if from != nil && e.Origin == nil {
 			e.Key, e.Time, e.Pos, e.Origin = pick(e.Key, from.Key), from.Time, from.Pos, from.Origin
+			if _, pinned := e.Pinned(); !pinned {
+				e.pin = from.pin
+			}
 		}
 		events = append(events, e)
 		slots = append(slots, slot{ticket: tickets[0], more: tickets[1:]})
