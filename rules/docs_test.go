@@ -113,7 +113,7 @@ func TestDocumentedTargetsExist(t *testing.T) {
 func TestDocumentedCommandsExist(t *testing.T) {
 	commands, flags := map[string]bool{"help": true, "completion": true}, map[string]bool{"help": true}
 	use := regexp.MustCompile(`\bUse:\s+"([a-z]+)`)
-	flag := regexp.MustCompile(`Flags\(\)\.\w+\((?:&?[\w.]+, )?"([a-z-]+)"`)
+	flag := regexp.MustCompile(`(?i:flags)(?:\(\))?\.\w+\((?:&?[\w.]+, )?"([a-z-]+)"`)
 	for name, text := range texts(t, ".go") {
 		if path.Dir(name) != "cli" {
 			continue

@@ -89,7 +89,7 @@ var rooms = []room{
 		why: "configuration learns drivers and stores from the lists it is given, so that a custom binary can bring its own",
 	},
 	{
-		dirs: []string{"cli/...", "cmd/...", "demo/...", "e2e/...", "interop/...", "rules"}, ours: []string{"./..."}, foreign: []string{anyModule},
+		dirs: []string{"cli/...", "cmd/...", "demo/...", "e2e/...", "examples/...", "interop/...", "rules"}, ours: []string{"./..."}, foreign: []string{anyModule},
 		why: "the programs put everything together",
 	},
 }
