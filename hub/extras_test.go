@@ -234,8 +234,12 @@ func TestRareTypes(t *testing.T) {
 	c.attachSender(0, "one")
 	event := amqp.AppendSection(nil, amqp.CodeApplicationProperties)
 	event, err := amqp.AppendValue(event, amqp.Map{
-		{Key: "char", Value: amqp.Char('日')}, {Key: "d32", Value: amqp.Decimal32{1}}, {Key: "d64", Value: amqp.Decimal64{2}},
-		{Key: "d128", Value: amqp.Decimal128{3}}, {Key: "twice", Value: nil}, {Key: "twice", Value: amqp.Array{Code: amqp.CodeUUID, Items: []any{amqp.UUID{4}}}},
+		{Key: "char", Value: amqp.Char('日')},
+		{Key: "d32", Value: amqp.Decimal32{1}},
+		{Key: "d64", Value: amqp.Decimal64{2}},
+		{Key: "d128", Value: amqp.Decimal128{3}},
+		{Key: "twice", Value: nil},
+		{Key: "twice", Value: amqp.Array{Code: amqp.CodeUUID, Items: []any{amqp.UUID{4}}}},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -443,6 +443,8 @@ func TestDetachInTheMiddle(t *testing.T) {
 	for handle := range uint32(2) {
 		c.perform(1, &amqp.Attach{Name: fmt.Sprint("r", handle), Handle: handle, Receiver: true, Source: &amqp.Source{Address: allOfOne}, Target: &amqp.Target{}})
 		c.expect(&amqp.Attach{})
+	}
+	for handle := range uint32(2) {
 		flow.Handle = amqp.Some(handle)
 		c.perform(1, &flow)
 	}

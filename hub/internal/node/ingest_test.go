@@ -39,8 +39,12 @@ func TestIngest(t *testing.T) {
 		"empty key":       {0, join(annotations(amqp.Map{{Key: sym(annKey), Value: ""}}), body), "", []entity.Entry{{Message: body, Key: []byte{}, Flags: entity.FlagKey}}},
 		"key of a number": {0, join(annotations(amqp.Map{{Key: sym(annKey), Value: int64(4)}}), body), "-", []entity.Entry{{Message: body}}},
 		"own annotations": {0, join(annotations(amqp.Map{
-			{Key: sym("own"), Value: amqp.Char('x')}, {Key: sym(annKey), Value: "k"}, {Key: sym(annSequence), Value: int64(7)},
-			{Key: sym("x-opt-own"), Value: amqp.List{nil}}, {Key: sym(annOffset), Value: "1"}, {Key: uint64(5), Value: "number"},
+			{Key: sym("own"), Value: amqp.Char('x')},
+			{Key: sym(annKey), Value: "k"},
+			{Key: sym(annSequence), Value: int64(7)},
+			{Key: sym("x-opt-own"), Value: amqp.List{nil}},
+			{Key: sym(annOffset), Value: "1"},
+			{Key: uint64(5), Value: "number"},
 		}), body), "k", []entity.Entry{{
 			Message: join(annotations(amqp.Map{
 				{Key: sym("own"), Value: amqp.Char('x')}, {Key: sym("x-opt-own"), Value: amqp.List{nil}}, {Key: uint64(5), Value: "number"},
