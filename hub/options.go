@@ -241,7 +241,7 @@ func (n *NamespaceOptions) validate(v *problems, at string, o *Options) {
 	if n.Listen != "" {
 		host, port, err := net.SplitHostPort(n.Listen)
 		if err == nil {
-			_, err = net.LookupPort("tcp", port)
+			_, err = strconv.ParseUint(port, 10, 16)
 		}
 		switch {
 		case err != nil:

@@ -89,7 +89,7 @@ func address(r *http.Request, path string) string {
 // write sends the reply.
 func (p reply) write(w http.ResponseWriter, r *http.Request) {
 	var body any
-	kind := ""
+	var kind string
 	switch {
 	case p.entry != nil:
 		p.entry.XMLNS = atomNamespace

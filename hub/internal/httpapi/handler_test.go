@@ -411,7 +411,7 @@ func FuzzInput(f *testing.F) {
 	f.Add(putFour)
 	f.Add(`<entry><content><EventHubDescription><Status>Active</Status></EventHubDescription></content></entry>`)
 	f.Fuzz(func(t *testing.T, body string) {
-		r := httptest.NewRequest("PUT", "/hub", strings.NewReader(body))
+		r := httptest.NewRequest(http.MethodPut, "/hub", strings.NewReader(body))
 		in, err := readInput(r)
 		if err != nil {
 			return

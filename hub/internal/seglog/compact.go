@@ -111,18 +111,18 @@ func hashKey(k []byte) keyHash {
 // that were not compacted yet, and says how many segments it has covered.
 func (l *Log) latestKeys(ctx context.Context, sealed []*segment, maxKeys int) (map[keyHash]int64, int, error) {
 	latest := map[keyHash]int64{}
-	any := false
+	began := false
 	for i, s := range sealed {
 		if s.compacted {
 			continue
 		}
-		if any && len(latest) >= maxKeys {
+		if began && len(latest) >= maxKeys {
 			return latest, i, nil
 		}
 		if err := ctx.Err(); err != nil {
 			return nil, 0, err
 		}
-		any = true
+		began = true
 		err := l.scan(s, func(_ frame, recs []Record) bool {
 			for i := range recs {
 				if recs[i].HasKey() {

@@ -244,8 +244,10 @@ func recoverSegments(o *Options, begin int64) ([]*segment, error) {
 			return nil, err
 		}
 		if n > 0 && (s.base != kept[n-1].end || s.floor.nextOffset != kept[n-1].last.nextOffset) {
-			return nil, &DamageError{File: s.path, Sequence: kept[n-1].end,
-				Reason: fmt.Sprintf("the segment before it ends at sequence number %d: one is missing", kept[n-1].end)}
+			return nil, &DamageError{
+				File: s.path, Sequence: kept[n-1].end,
+				Reason: fmt.Sprintf("the segment before it ends at sequence number %d: one is missing", kept[n-1].end),
+			}
 		}
 		kept = append(kept, s)
 	}
@@ -295,8 +297,10 @@ func recoverSegment(o *Options, s *segment, newest bool) error {
 	}
 	if s.loadSummary() == nil {
 		if st.Size() < s.size {
-			return &DamageError{File: s.path, Offset: st.Size(), Sequence: s.base,
-				Reason: fmt.Sprintf("it has %d bytes and had %d: confirmed batches are missing", st.Size(), s.size)}
+			return &DamageError{
+				File: s.path, Offset: st.Size(), Sequence: s.base,
+				Reason: fmt.Sprintf("it has %d bytes and had %d: confirmed batches are missing", st.Size(), s.size),
+			}
 		}
 		if st.Size() == s.size {
 			return nil
@@ -347,11 +351,8 @@ func loadBegin(dir string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	v, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
-	if err != nil || v < 0 {
-		// Written whole or not at all, and only a bound that retention finds
-		// again: not worth refusing the log.
-		return 0, nil
-	}
-	return v, nil
+	// What cannot be read counts as 0: the file is written whole or not at all,
+	// and is only a bound that retention finds again.
+	v, _ := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
+	return max(v, 0), nil
 }

@@ -244,7 +244,7 @@ func TestIndexLost(t *testing.T) {
 					t.Fatal(i, err)
 				}
 			}
-			l = reopen(t, l, o)
+			reopen(t, l, o)
 			again, _ := filepath.Glob(filepath.Join(o.Dir, "*.idx"))
 			if diff := cmp.Diff(indexes, again); diff != "" {
 				t.Error(diff)
