@@ -61,6 +61,16 @@ func (c *claims) ensure(ctx context.Context, audience string, spawn spawner) err
 	return err
 }
 
+// forget has the next who needs the audience show a token again: the service says that
+// the one it has is not good enough, which may have changed meanwhile.
+func (c *claims) forget(audience string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if held := c.held[audience]; held != nil {
+		held.shown = false
+	}
+}
+
 // show makes a token and shows it.
 func (c *claims) show(ctx context.Context, audience string, held *claim) error {
 	ctx, cancel := context.WithTimeout(ctx, putTimeout)

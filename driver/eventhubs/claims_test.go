@@ -17,12 +17,22 @@ import (
 // end, as azidentity does.
 type fakeTokens struct {
 	life, reuse time.Duration
-	err         error
-	made        int
-	last        token
+
+	mu   sync.Mutex
+	err  error
+	made int
+	last token
+}
+
+func (f *fakeTokens) fail(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.err = err
 }
 
 func (f *fakeTokens) token(context.Context, string) (token, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.err != nil {
 		return token{}, f.err
 	}
@@ -71,18 +81,18 @@ func runClaims(t *testing.T, tokens tokens) *claimsRun {
 func TestClaimsAreRenewed(t *testing.T) {
 	for _, c := range []struct {
 		name   string
-		tokens fakeTokens
+		tokens *fakeTokens
 		least  int // put-tokens in 24 hours
 		most   int
 	}{
-		{"shared access key", fakeTokens{life: sasLife}, 27, 30},
-		{"entra", fakeTokens{life: time.Hour, reuse: 5 * time.Minute}, 24, 24 * 14},
-		{"short life", fakeTokens{life: 4 * time.Minute}, 24 * 15, 24 * 21},
-		{"absurdly short life", fakeTokens{life: 40 * time.Second}, 24 * 60, 24 * 60 * 60},
+		{"shared access key", &fakeTokens{life: sasLife}, 27, 30},
+		{"entra", &fakeTokens{life: time.Hour, reuse: 5 * time.Minute}, 24, 24 * 14},
+		{"short life", &fakeTokens{life: 4 * time.Minute}, 24 * 15, 24 * 21},
+		{"absurdly short life", &fakeTokens{life: 40 * time.Second}, 24 * 60, 24 * 60 * 60},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r := runClaims(t, &c.tokens)
+				r := runClaims(t, c.tokens)
 				if err := r.ensure(t.Context(), "amqps://ns/hub", r.spawn); err != nil {
 					t.Fatal(err)
 				}
@@ -137,7 +147,7 @@ func TestClaimsSurviveFailure(t *testing.T) {
 		if err := r.ensure(t.Context(), "a", r.spawn); err != nil {
 			t.Fatal(err)
 		}
-		tokens.err = errors.New("the directory is down")
+		tokens.fail(errors.New("the directory is down"))
 		time.Sleep(2 * time.Hour)
 		synctest.Wait()
 		// Told once, not once in half a minute; and the next who asks is told again.
@@ -147,7 +157,7 @@ func TestClaimsSurviveFailure(t *testing.T) {
 		if err := r.ensure(t.Context(), "a", r.spawn); err == nil {
 			t.Error("an expired token counts as valid")
 		}
-		tokens.err = nil
+		tokens.fail(nil)
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		r.mu.Lock()

@@ -3,6 +3,7 @@ package eventhubs
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"log/slog"
 	"runtime"
 	"sync"
@@ -39,6 +40,16 @@ const (
 	dialTimeout = 30 * time.Second
 	openTimeout = 30 * time.Second
 )
+
+var errNoAnswer = errors.New("the service does not answer")
+
+// cause returns why a context ended, if it did, instead of the error that came of it.
+func cause(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
 
 // openConn connects and starts what runs in the background until life ends.
 func (c *connection) openConn(life context.Context) (*amqpConn, error) {

@@ -203,6 +203,18 @@ func (c *connection) failed(err error) error {
 	return err
 }
 
+// linkFailed is failed for the link to a hub. When the service found the token wanting,
+// the next link shows a new one.
+func (c *connection) linkFailed(hub string, e *hubferry.Error) error {
+	c.mu.Lock()
+	a := c.current
+	c.mu.Unlock()
+	if e.Kind == hubferry.Unauthorized && a != nil {
+		a.claims.forget(c.audience + hub)
+	}
+	return c.failed(e)
+}
+
 func (c *connection) reconnect(life context.Context) (*amqpConn, error) {
 	c.mu.Lock()
 	old := c.current

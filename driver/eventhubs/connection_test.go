@@ -409,3 +409,33 @@ func FuzzReply(f *testing.F) {
 		_, _ = parsePartition(answer.body)
 	})
 }
+
+// TestRefusedTokenIsShownAgain is an identity that gets its right while we wait for it.
+func TestRefusedTokenIsShownAgain(t *testing.T) {
+	p := startPeer(t)
+	p.onAttach = func(c *peerConn, ch uint16, a *ours.Attach) bool {
+		out := *a
+		out.Receiver, out.Source, out.InitialDeliveryCount = false, nil, ours.Some(uint32(0))
+		c.send(ch, &out)
+		c.detach(ch, a.Handle, &ours.Error{Condition: ours.ErrUnauthorizedAccess, Description: "'Listen' claim(s) are required"})
+		return true
+	}
+	src := openSource(t, connect(t, p.options(), hubferry.Env{}))
+	open := func() error {
+		_, err := src.Open(withTimeout(t), testPlace("0"), hubferry.Position{Sequence: -1}, 0)
+		return err
+	}
+	if e := asError(t, open()); e.Kind != hubferry.Unauthorized {
+		t.Errorf("kind %v: %v", e.Kind, e)
+	}
+	p.set(func(p *peer) { p.onAttach = nil })
+	if err := open(); err != nil {
+		t.Error(err)
+	}
+	if err := open(); err != nil {
+		t.Error(err)
+	}
+	if n := len(p.script().puts); n != 2 {
+		t.Errorf("%d put-tokens, want one more after the refusal", n)
+	}
+}

@@ -1,7 +1,6 @@
 package eventhubs
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -210,15 +209,16 @@ func unsent(err error) bool {
 // failed classifies an error of sending. Unsure means that the batch may be stored all
 // the same (G-9).
 func (l *lane) failed(ctx context.Context, err error, unsure bool) *hubferry.Error {
-	if ctx.Err() != nil {
-		err = context.Cause(ctx)
-	}
+	err = cause(ctx, err)
 	l.mu.Lock()
 	if l.closed {
 		err = hubferry.ErrClosed
 	}
 	l.mu.Unlock()
 	e := classify("send", l.place, err, phaseSend)
+	if e.Kind == hubferry.Unauthorized {
+		_ = l.w.c.linkFailed(l.w.hub, e)
+	}
 	if e.Kind == hubferry.TooLarge { // the link went because of it, so it was not stored
 		return e
 	}
@@ -254,7 +254,7 @@ func (l *lane) link(ctx context.Context) (*amqp.Sender, error) {
 	})
 	if err != nil {
 		l.w.c.closeSession(ctx, session)
-		return nil, l.w.c.failed(classify(op, l.place, cmp.Or(context.Cause(ctx), err), phaseAttach))
+		return nil, l.w.c.linkFailed(l.w.hub, classify(op, l.place, cause(ctx, err), phaseAttach))
 	}
 	l.mu.Lock()
 	closed = l.closed

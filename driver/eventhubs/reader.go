@@ -52,6 +52,8 @@ const (
 // openReader opens a receiver link.
 func openReader(ctx context.Context, c *connection, o readerOptions) (*reader, error) {
 	const op = "open receiver"
+	ctx, cancel := context.WithTimeoutCause(ctx, openTimeout, errNoAnswer)
+	defer cancel()
 	session, err := c.session(ctx, o.hub)
 	if err != nil {
 		return nil, classify(op, o.place, err, phaseConnect)
@@ -71,7 +73,7 @@ func openReader(ctx context.Context, c *connection, o readerOptions) (*reader, e
 	})
 	if err != nil {
 		_ = session.Close(ctx)
-		return nil, refused(o, c.failed(classify(op, o.place, err, phaseAttach)))
+		return nil, refused(o, c.linkFailed(o.hub, classify(op, o.place, cause(ctx, err), phaseAttach)))
 	}
 	r := &reader{
 		c: c, o: o, session: session, receiver: receiver, closed: make(chan struct{}),
@@ -177,7 +179,7 @@ func (r *reader) failed(ctx context.Context, err error) error {
 	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
 		return context.Cause(ctx)
 	}
-	return r.c.failed(classify("read", r.o.place, err, phaseRead))
+	return r.c.linkFailed(r.o.hub, classify("read", r.o.place, err, phaseRead))
 }
 
 func (r *reader) isClosed() bool {

@@ -359,9 +359,6 @@ func TestLostWhileReading(t *testing.T) {
 // TestTailEndsWithoutItsEnd is a partition whose last events retention takes while they
 // are waited for.
 func TestTailEndsWithoutItsEnd(t *testing.T) {
-	if testing.Short() {
-		t.Skip("waits for tailPatience")
-	}
 	p := startPeer(t)
 	p.last = 5
 	w := openWriter(t, connect(t, p.options(), hubferry.Env{}), &TargetOptions{})
@@ -369,6 +366,7 @@ func TestTailEndsWithoutItsEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	r.(*tail).patience = 50 * time.Millisecond
 	p.set(func(p *peer) { p.last = -1 }) // created anew, say
 	b := hubferry.Batch{Limit: hubferry.Limit{Events: 10, Bytes: 1 << 20}}
 	if err := r.Read(withTimeout(t), &b); !errors.Is(err, hubferry.ErrEnd) {

@@ -19,6 +19,7 @@ type tail struct {
 	reader    *reader // nil if there was nothing to read
 	until     int64   // sequence number of the last event there was
 	done      bool
+	patience  time.Duration
 	closed    chan struct{}
 }
 
@@ -41,7 +42,7 @@ func (w *writer) Tail(ctx context.Context, partition int, after hubferry.Positio
 	if err != nil {
 		return nil, classify("read tail", place, err, phaseConnect)
 	}
-	t := &tail{w: w, partition: place.Partition, until: info.end.Sequence, closed: make(chan struct{})}
+	t := &tail{w: w, partition: place.Partition, until: info.end.Sequence, patience: tailPatience, closed: make(chan struct{})}
 	if t.done = info.begin == info.end || t.until <= after.Sequence; !t.done {
 		t.reader, err = openReader(ctx, w.c, readerOptions{
 			hub: w.hub, group: cmp.Or(w.opts.TailConsumerGroup, defaultTailGroup), place: place,
@@ -92,7 +93,7 @@ func (t *tail) Read(ctx context.Context, b *hubferry.Batch) error {
 var errPatience = errors.New("no event for a while")
 
 func (t *tail) read(ctx context.Context, b *hubferry.Batch) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, tailPatience, errPatience)
+	ctx, cancel := context.WithTimeoutCause(ctx, t.patience, errPatience)
 	defer cancel()
 	return t.reader.Read(ctx, b)
 }

@@ -3,6 +3,7 @@ package eventhubs
 import (
 	"encoding/binary"
 	"errors"
+	"math"
 	"net"
 
 	"github.com/hubferry/hubferry/internal/amqp"
@@ -18,9 +19,9 @@ import (
 // arrays. On a link to a partition the same event would come again and again. Wrapped,
 // a message reaches us as it stands, and internal/amqp decodes it.
 //
-// The max-message-size that a peer announces for a link on which it sends becomes
-// "unlimited". go-amqp detaches a link on a message of more than that, and Event Hubs'
-// annotations, with the wrapping, can push a large event over it.
+// The max-message-size that a peer announces for a link on which it sends is doubled.
+// go-amqp detaches a link on a message of more than that, and Event Hubs' annotations,
+// with the wrapping, can push a large event over it.
 //
 // It also reads far ahead of go-amqp, whose own reads are of a frame or two.
 type wire struct {
@@ -122,7 +123,7 @@ func (w *wire) next() error {
 			w.wrap(f)
 			return nil
 		case amqp.CodeAttach:
-			liftLimit(body)
+			raiseLimit(body)
 		}
 	}
 	w.frame(f, body, nil)
@@ -156,9 +157,9 @@ func (w *wire) frame(f amqp.Frame, body, payload []byte) {
 	w.head, w.payload, w.scratch = out, payload, out
 }
 
-// liftLimit sets the max-message-size of an attach from the sending peer to 0, no
-// limit, in place. It is field 11 of 14; the role is field 3, and false is a sender.
-func liftLimit(body []byte) {
+// raiseLimit doubles the max-message-size of an attach from the sending peer, in place.
+// It is field 11 of 14; the role is field 3, and false is a sender.
+func raiseLimit(body []byte) {
 	const roleField, sizeField = 2, 10
 	d := amqp.NewDecoder(body)
 	d.Descriptor()
@@ -181,8 +182,14 @@ func liftLimit(body []byte) {
 		return
 	}
 	switch amqp.Code(size[0]) {
-	case amqp.CodeUlong, amqp.CodeSmallUlong:
-		clear(at[1:len(size)])
+	case amqp.CodeUlong:
+		limit := binary.BigEndian.Uint64(at[1:])
+		if limit > math.MaxUint64/2 {
+			limit = 0 // none
+		}
+		binary.BigEndian.PutUint64(at[1:], 2*limit)
+	case amqp.CodeSmallUlong: // less than any message; it cannot be meant
+		at[1] = 0
 	}
 }
 

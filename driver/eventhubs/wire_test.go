@@ -131,8 +131,8 @@ func TestWire(t *testing.T) {
 			if want := []string{"whole", strings.Repeat("a", 40000), "", "end", "aborted"}; !slices.Equal(parts, want) {
 				t.Errorf("%s, chunks of %d: the parts of the deliveries changed", name, chunk)
 			}
-			// The limit is lifted where the peer sends, and kept where it receives.
-			if want := []uint64{0, 1 << 20}; !slices.Equal(limits, want) {
+			// The limit is raised where the peer sends, and kept where it receives.
+			if want := []uint64{2 << 20, 1 << 20}; !slices.Equal(limits, want) {
 				t.Errorf("max-message-size %v, want %v", limits, want)
 			}
 		}
