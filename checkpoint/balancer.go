@@ -2,9 +2,11 @@ package checkpoint
 
 import (
 	"context"
+	"fmt"
 	"hash/fnv"
 	"log/slog"
 	"math/rand/v2"
+	"net/url"
 	"sync"
 	"time"
 
@@ -15,6 +17,7 @@ import (
 // hubferry.Coordinator.
 type Balancer struct {
 	o        Options
+	task     string      // of the owner
 	presence hubferry.ID // the group of presence records
 	patience time.Duration
 
@@ -60,10 +63,15 @@ func NewBalancer(o Options) (*Balancer, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
+	task, err := url.PathUnescape(taskOf(o.Owner))
+	if err != nil {
+		return nil, fmt.Errorf("share partitions: owner %q: %w", o.Owner, err)
+	}
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(o.Group.String() + "\x00" + o.Owner))
 	return &Balancer{
 		o:        o,
+		task:     task,
 		presence: PresenceGroup(o.Group),
 		patience: (o.Expiry - o.Margin) / 3,
 		closed:   make(chan struct{}),
@@ -168,54 +176,65 @@ func (b *Balancer) Close(ctx context.Context) error {
 	select {
 	case <-done:
 	case <-ctx.Done():
-		b.loseAll()
-		return ctx.Err()
+	}
+	b.loseAll()
+	if err := ctx.Err(); err != nil {
+		return err
 	}
 	return b.leave(ctx)
 }
 
 // loseAll ends all claims.
-func (b *Balancer) loseAll() []*claim {
+func (b *Balancer) loseAll() {
 	b.mu.Lock()
 	defer b.unlock()
-	var unused []*claim
 	for _, c := range b.held {
-		if !c.given {
-			unused = append(unused, c)
+		if c.given {
+			c.lose("the balancer was closed")
+		} else {
+			c.drop()
 		}
-		c.lose("the balancer was closed")
 	}
-	return unused
 }
 
-// leave gives back what nobody will release after Close: claims that were not handed
-// out, and our presence.
+// leave takes our name out of the records that nobody will release: of claims that were
+// not handed out, of writes of unknown outcome, of our presence.
 func (b *Balancer) leave(ctx context.Context) error {
-	var first error
-	for _, c := range b.loseAll() {
-		if err := c.Release(ctx); err != nil && first == nil {
-			first = err
-		}
-	}
 	b.mu.Lock()
-	var left []hubferry.Ownership
-	if b.slot != nil {
-		left = append(left, b.slot.record)
-	}
-	b.slot = nil
+	left := make(map[hubferry.ID]bool, len(b.orphans)+1)
 	for partition := range b.orphans {
-		id := b.o.Group
-		id.Partition = partition
-		left = append(left, hubferry.Ownership{ID: id, ETag: unknown})
+		left[b.partition(partition)] = true
 	}
-	clear(b.orphans)
+	if b.slot != nil {
+		left[b.slot.record.ID] = true
+	}
 	b.mu.Unlock()
-	for _, record := range left {
-		if err := b.relinquish(ctx, record, func() bool { return true }); err != nil && first == nil {
-			first = err
+	for range 4 {
+		found, err := b.mine(ctx)
+		if err != nil {
+			return err
+		}
+		var want []hubferry.Ownership
+		for id, etag := range found {
+			if left[id] {
+				want = append(want, hubferry.Ownership{ID: id, ETag: etag})
+			}
+		}
+		if len(want) == 0 {
+			return nil
+		}
+		if got, err := b.write(ctx, want); err != nil || len(got) == len(want) {
+			return err
 		}
 	}
-	return first
+	return nil
+}
+
+// partition returns the ID of a partition of the group.
+func (b *Balancer) partition(partition string) hubferry.ID {
+	id := b.o.Group
+	id.Partition = partition
+	return id
 }
 
 // note is a line for the log.

@@ -13,6 +13,7 @@ import (
 
 // TaskState is the name under Checkpoint.States of the task that made a checkpoint. The
 // balancer adds it to what it saves, so that a start can tell whose group it is (G-10).
+// Who makes checkpoints for a task by other means adds it, too.
 const TaskState = "engine.task"
 
 // claim is one partition of ours. It is the hubferry.Holder of its Claim.
@@ -27,6 +28,7 @@ type claim struct {
 	// Guarded by b.mu.
 	etag       string
 	unsure     bool      // a renewal of unknown outcome has been tried since the last confirmed one
+	taken      time.Time // when the partition became ours
 	begun      time.Time // start of the last confirmed write
 	confirmed  time.Time // end of the last confirmed write
 	deadline   time.Time // the lease is certain until then
@@ -47,7 +49,7 @@ type claim struct {
 // at these times. The caller holds b.mu.
 func (b *Balancer) newClaim(place *hubferry.Place, record hubferry.Ownership, began, ended time.Time) *claim {
 	c := &claim{
-		b: b, id: record.ID, place: place,
+		b: b, id: record.ID, place: place, taken: began,
 		ending: make(chan struct{}), lost: make(chan struct{}), turn: make(chan struct{}, 1),
 	}
 	c.timer = time.AfterFunc(time.Hour, c.runOut)
@@ -69,9 +71,17 @@ func (c *claim) confirm(etag string, began, ended time.Time) {
 func (c *claim) runOut() {
 	c.b.mu.Lock()
 	defer c.b.unlock()
-	if !time.Now().Before(c.deadline) {
+	c.certain(time.Now())
+}
+
+// certain reports whether the claim is certain, and ends it if it no longer is. The
+// monotonic clock decides (G-9). The wall clock is asked as well, because the other one
+// stands still while a machine sleeps. The caller holds b.mu.
+func (c *claim) certain(now time.Time) bool {
+	if !now.Before(c.deadline) || now.Round(0).Sub(c.begun.Round(0)) >= c.b.o.Expiry-c.b.o.Margin {
 		c.lose("it could not be renewed in time")
 	}
+	return !c.gone
 }
 
 // lose ends the claim. The caller holds b.mu.
@@ -99,8 +109,8 @@ func (c *claim) end() {
 // good returns the time until which the claim is certain, or an Error of kind Lost.
 func (c *claim) good(op string) (time.Time, error) {
 	c.b.mu.Lock()
-	defer c.b.mu.Unlock()
-	if c.gone || !time.Now().Before(c.deadline) {
+	defer c.b.unlock()
+	if !c.certain(time.Now()) {
 		return time.Time{}, c.lostError(op, errors.New("the claim on the partition is over"))
 	}
 	return c.deadline, nil
@@ -169,7 +179,7 @@ func (c *claim) Save(ctx context.Context, next *hubferry.Checkpoint) error {
 	if stamped.States == nil {
 		stamped.States = map[string][]byte{}
 	}
-	stamped.States[TaskState] = []byte(taskOf(c.b.o.Owner))
+	stamped.States[TaskState] = []byte(c.b.task)
 	// Also when it fails: it may have been stored.
 	c.high = &stamped
 	if f, ok := c.b.o.Store.(Fenced); ok {
@@ -255,6 +265,15 @@ func (c *claim) Release(ctx context.Context) error {
 		return fmt.Errorf("release %s: %w", c.id, err)
 	}
 	return nil
+}
+
+// drop ends a claim that Next has not returned. A round takes our name out of its record.
+// The caller holds b.mu.
+func (c *claim) drop() {
+	c.released = true
+	c.lose("nobody had it yet")
+	delete(c.b.held, c.id.Partition)
+	c.b.orphan(c.id.Partition)
 }
 
 // last reports whether this is the last claim that we had on the partition, so that our

@@ -260,7 +260,7 @@ func TestGroupOfOthers(t *testing.T) {
 		"held long ago":                   {prepare: func(t *testing.T, s *mem.Store) { put(t, s, "old"); time.Sleep(2 * time.Minute) }},
 		"checkpointed by an SDK":          {prepare: func(t *testing.T, s *mem.Store) { keep(t, s, id, foreign) }, want: "checkpointed by another program"},
 		"checkpointed by an SDK, shared":  {prepare: func(t *testing.T, s *mem.Store) { keep(t, s, id, foreign) }, shared: true},
-		"checkpointed by another task":    {prepare: func(t *testing.T, s *mem.Store) { keep(t, s, id, other) }, want: "checkpointed by other"},
+		"checkpointed by another task":    {prepare: func(t *testing.T, s *mem.Store) { keep(t, s, id, other) }, want: `checkpointed by task "other"`},
 		"checkpointed by our task":        {prepare: func(t *testing.T, s *mem.Store) { keep(t, s, id, ours) }},
 		"one bad checkpoint":              {prepare: func(_ *testing.T, s *mem.Store) { s.Break(id) }},
 		"another task waits for its turn": {prepare: func(t *testing.T, s *mem.Store) { own(t, s, presence, "other/1") }, want: `held by "other/1"`},

@@ -32,18 +32,25 @@ func (b *Balancer) renewals(ctx context.Context) {
 	}
 }
 
+// renewal is a record that has our name, and what it stands for.
+type renewal struct {
+	record hubferry.Ownership
+	claim  *claim // nil for our presence
+	slot   *slot  // nil for a claim
+}
+
 // renew writes our name again into all our records. What it finds to be another's is
 // lost. After an error the outcome of some is unknown.
 func (b *Balancer) renew(ctx context.Context) error {
-	records, unsure := b.renewable()
-	if len(records) == 0 {
+	rs, unsure := b.renewable()
+	if len(rs) == 0 {
 		return nil
 	}
 	if unsure {
 		// A write that failed may have been stored, with an ETag that we do not know.
 		return b.adopt(ctx)
 	}
-	missed, err := b.rewrite(ctx, records)
+	missed, err := b.rewrite(ctx, rs)
 	if err != nil {
 		return err
 	}
@@ -51,70 +58,75 @@ func (b *Balancer) renew(ctx context.Context) error {
 	return nil
 }
 
-// renewable returns the records that have our name, and whether the outcome of an
-// earlier write to one of them is unknown.
-func (b *Balancer) renewable() (records []hubferry.Ownership, unsure bool) {
+// renewable returns what has our name, and whether the outcome of an earlier write to
+// some of it is unknown.
+func (b *Balancer) renewable() (rs []renewal, unsure bool) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	records = make([]hubferry.Ownership, 0, len(b.held)+1)
+	defer b.unlock()
+	rs = make([]renewal, 0, len(b.held)+1)
 	if b.slot != nil {
-		records = append(records, b.slot.record)
+		rs = append(rs, renewal{record: b.slot.record, slot: b.slot})
 		unsure = b.slot.unsure
 	}
+	now := time.Now()
 	for _, c := range b.held {
-		if c.gone {
+		if !c.certain(now) {
 			continue
 		}
-		records = append(records, hubferry.Ownership{ID: c.id, Owner: b.o.Owner, ETag: c.etag})
+		rs = append(rs, renewal{record: hubferry.Ownership{ID: c.id, Owner: b.o.Owner, ETag: c.etag}, claim: c})
 		unsure = unsure || c.unsure
 	}
-	return records, unsure
+	return rs, unsure
 }
 
 // rewrite writes our name and returns the records that had changed meanwhile. With an
 // error, what was not confirmed is unsure from then on.
-func (b *Balancer) rewrite(ctx context.Context, records []hubferry.Ownership) (missed map[hubferry.ID]bool, err error) {
+func (b *Balancer) rewrite(ctx context.Context, rs []renewal) (missed []renewal, err error) {
+	records := make([]hubferry.Ownership, len(rs))
+	for i, r := range rs {
+		records[i] = r.record
+	}
 	began := time.Now()
 	got, err := b.write(ctx, records)
 	ended := time.Now()
-	missed = make(map[hubferry.ID]bool, len(records))
-	for _, o := range records {
-		missed[o.ID] = true
+	written := make(map[hubferry.ID]hubferry.Ownership, len(got))
+	for _, o := range got {
+		written[o.ID] = o
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, o := range got {
-		delete(missed, o.ID)
-		b.written = reading{store: o.Modified, at: ended}
-		if b.slot != nil && b.slot.record.ID == o.ID {
-			b.slot.record, b.slot.unsure = o, false
-		} else if c := b.held[o.ID.Partition]; c != nil && c.id == o.ID && !c.gone {
-			c.confirm(o.ETag, began, ended)
+	for _, r := range rs {
+		o, ok := written[r.record.ID]
+		switch {
+		case ok && r.claim != nil:
+			r.claim.confirm(o.ETag, began, ended)
+		case ok:
+			r.slot.record, r.slot.unsure = o, false
+		case err == nil:
+			missed = append(missed, r)
+		case r.claim != nil:
+			r.claim.unsure = true
+		default:
+			r.slot.unsure = true
+		}
+		if ok {
+			b.written = reading{store: o.Modified, at: ended}
 		}
 	}
-	if err == nil {
-		return missed, nil
-	}
-	for id := range missed {
-		if b.slot != nil && b.slot.record.ID == id {
-			b.slot.unsure = true
-		} else if c := b.held[id.Partition]; c != nil && c.id == id {
-			c.unsure = true
-		}
-	}
-	return nil, err
+	return missed, err
 }
 
-// miss ends the claims whose records are no longer ours.
-func (b *Balancer) miss(missed map[hubferry.ID]bool) {
+// miss ends what is no longer ours.
+func (b *Balancer) miss(missed []renewal) {
 	b.mu.Lock()
 	defer b.unlock()
-	for id := range missed {
-		if b.slot != nil && b.slot.record.ID == id {
+	for _, r := range missed {
+		switch {
+		case r.claim != nil:
+			r.claim.lose("another owner took it over")
+		case b.slot == r.slot:
 			b.slot = nil
 			poke(b.hurry)
-		} else if c := b.held[id.Partition]; c != nil && c.id == id && !c.gone {
-			c.lose("another owner took it over")
 		}
 	}
 }
@@ -124,21 +136,20 @@ func (b *Balancer) miss(missed map[hubferry.ID]bool) {
 // lease. A write that is still on its way can come in between, so it tries a few times.
 func (b *Balancer) adopt(ctx context.Context) error {
 	for range 3 {
+		rs, _ := b.renewable()
 		found, err := b.mine(ctx)
 		if err != nil {
 			return err
 		}
-		records, _ := b.renewable()
-		gone := map[hubferry.ID]bool{}
-		ours := records[:0]
-		for _, o := range records {
-			etag, ok := found[o.ID]
+		var gone, ours []renewal
+		for _, r := range rs {
+			etag, ok := found[r.record.ID]
 			if !ok {
-				gone[o.ID] = true
+				gone = append(gone, r)
 				continue
 			}
-			o.ETag = etag
-			ours = append(ours, o)
+			r.record.ETag = etag
+			ours = append(ours, r)
 		}
 		b.miss(gone)
 		if len(ours) == 0 {
@@ -149,8 +160,7 @@ func (b *Balancer) adopt(ctx context.Context) error {
 			return err
 		}
 	}
-	records, _ := b.renewable()
-	b.o.Log.Warn("records change while they are renewed: does another process use the same owner?", "owner", b.o.Owner, "records", len(records))
+	b.o.Log.Warn("records change while they are renewed: does another process use the same owner?", "owner", b.o.Owner)
 	return nil
 }
 

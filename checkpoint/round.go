@@ -56,6 +56,7 @@ func (r *rounds) run(ctx context.Context) {
 			b.o.Log.Info("partitions are balanced again", "group", b.o.Group.String(), "attempts", failures+1)
 		}
 		failures = 0
+		b.well()
 		next := b.o.Interval
 		if !settled && time.Since(r.changed) < 3*b.o.Interval {
 			next /= 4
@@ -72,6 +73,13 @@ func (b *Balancer) fail(err error) {
 	defer b.mu.Unlock()
 	b.fault = err
 	poke(b.wake)
+}
+
+// well forgets an error that Next has not returned.
+func (b *Balancer) well() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.fault = nil
 }
 
 // refuse makes all calls of Next return an error.
@@ -108,9 +116,6 @@ func (r *rounds) round(ctx context.Context) (settled bool, err error) {
 	p := v.make()
 	r.watch(v, &p)
 	r.shed(p.shed)
-	if err := r.give(ctx); err != nil {
-		return false, err
-	}
 	if err := r.take(ctx, p, etags); err != nil {
 		return false, err
 	}
@@ -122,7 +127,9 @@ func (r *rounds) refresh(ctx context.Context) error {
 	if r.places != nil && time.Since(r.fresh) < r.b.o.Refresh {
 		return nil
 	}
-	infos, err := r.b.o.Source.Partitions(ctx)
+	limited, cancel := context.WithTimeout(ctx, max(r.b.patience, 30*time.Second))
+	defer cancel()
+	infos, err := r.b.o.Source.Partitions(limited)
 	if err != nil && r.places != nil {
 		r.b.o.Log.Warn("partitions could not be listed; going on with those known", "group", r.b.o.Group.String(), "error", err)
 		r.fresh = time.Now()
@@ -191,6 +198,11 @@ func (r *rounds) look(records, present []hubferry.Ownership, began time.Time) (*
 	r.left = r.left[:0]
 	b.mu.Lock()
 	defer b.unlock()
+	for _, c := range b.held {
+		if !c.given && (c.closing || c.gone) {
+			c.drop() // nobody else will release it
+		}
+	}
 	for _, o := range records {
 		partition := o.ID.Partition
 		etags[partition] = o.ETag
@@ -303,9 +315,12 @@ func (r *rounds) shed(n int) {
 		if n == 0 {
 			return
 		}
-		if !c.gone && !c.closing {
-			c.end()
-			n--
+		if c.gone || c.closing {
+			continue
+		}
+		c.end()
+		if n--; !c.given {
+			poke(b.hurry) // for look to drop it
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -20,33 +21,14 @@ func (b *Balancer) youngest() []*claim {
 	}
 	slices.SortFunc(claims, func(x, y *claim) int {
 		switch {
-		case x.given != y.given && y.given:
+		case y.given && !x.given:
 			return -1
-		case x.given != y.given:
+		case x.given && !y.given:
 			return 1
 		}
-		return -comparePartition(x.id.Partition, y.id.Partition)
+		return cmp.Or(y.taken.Compare(x.taken), comparePartition(y.id.Partition, x.id.Partition))
 	})
 	return claims
-}
-
-// give gives up the claims that were asked back, or lost, before Next returned them.
-func (r *rounds) give(ctx context.Context) error {
-	b := r.b
-	b.mu.Lock()
-	var unused []*claim
-	for _, c := range b.held {
-		if !c.given && (c.closing || c.gone) && !c.released {
-			unused = append(unused, c)
-		}
-	}
-	b.mu.Unlock()
-	for _, c := range unused {
-		if err := c.Release(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // take claims what the plan says.
@@ -60,15 +42,11 @@ func (r *rounds) take(ctx context.Context, p plan, etags map[string]string) erro
 	}
 	var want []hubferry.Ownership
 	for _, partition := range slices.Concat(p.claim, steal) {
-		id := b.o.Group
-		id.Partition = partition
-		want = append(want, hubferry.Ownership{ID: id, Owner: b.o.Owner, ETag: etags[partition]})
+		want = append(want, hubferry.Ownership{ID: b.partition(partition), Owner: b.o.Owner, ETag: etags[partition]})
 	}
 	for _, partition := range r.left {
 		if !slices.Contains(p.claim, partition) {
-			id := b.o.Group
-			id.Partition = partition
-			want = append(want, hubferry.Ownership{ID: id, ETag: etags[partition]})
+			want = append(want, hubferry.Ownership{ID: b.partition(partition), ETag: etags[partition]})
 		}
 	}
 	if len(want) == 0 {
@@ -146,14 +124,13 @@ func (r *rounds) check(ctx context.Context) error {
 		r.checked = true
 		return nil
 	}
-	task := taskOf(b.o.Owner)
 	for _, group := range []hubferry.ID{b.o.Group, b.presence} {
 		records, err := r.list(ctx, group)
 		if err != nil {
 			return err
 		}
 		for _, o := range records {
-			if o.Owner != "" && taskOf(o.Owner) != task && !r.judge.expired(o, time.Now()) {
+			if o.Owner != "" && r.foreign(o.Owner) && !r.judge.expired(o, time.Now()) {
 				return b.notOurs(fmt.Errorf("partition %s is held by %q", o.ID.Partition, o.Owner))
 			}
 		}
@@ -165,11 +142,12 @@ func (r *rounds) check(ctx context.Context) error {
 		return err
 	}
 	for id, c := range checkpoints {
-		if by := string(c.States[TaskState]); c.Err == nil && by != task {
-			if by == "" {
-				by = "another program"
-			}
-			return b.notOurs(fmt.Errorf("partition %s was checkpointed by %s", id.Partition, by))
+		switch by := string(c.States[TaskState]); {
+		case c.Err != nil || by == b.task:
+		case by == "":
+			return b.notOurs(fmt.Errorf("partition %s was checkpointed by another program", id.Partition))
+		default:
+			return b.notOurs(fmt.Errorf("partition %s was checkpointed by task %q", id.Partition, by))
 		}
 	}
 	r.checked = true

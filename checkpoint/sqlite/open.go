@@ -39,7 +39,7 @@ func Open(ctx context.Context, o Options, log *slog.Logger) (*Store, error) {
 	}
 	s := &Store{path: path, requests: make(chan *request), closing: make(chan struct{}), done: make(chan struct{})}
 	if err := s.connect(ctx); err != nil {
-		s.disconnect()
+		_ = s.disconnect() // the first error says more
 		return nil, explain(path, "open checkpoints", err)
 	}
 	if made {
@@ -51,7 +51,7 @@ func Open(ctx context.Context, o Options, log *slog.Logger) (*Store, error) {
 		}
 	}
 	if s.file, err = os.Stat(path); err != nil {
-		s.disconnect()
+		_ = s.disconnect() // the first error says more
 		return nil, fmt.Errorf("open checkpoints: %w", err)
 	}
 	go s.writeLoop(context.WithoutCancel(ctx))

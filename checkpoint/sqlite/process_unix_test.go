@@ -213,7 +213,7 @@ func TestNoPermission(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root, to start a process as another user")
 	}
-	dir, err := os.MkdirTemp("", "hubferry")
+	dir, err := os.MkdirTemp("", "hubferry") //nolint:usetesting // its parent must be open to the other user
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -269,7 +269,7 @@ func copyFile(t *testing.T, from, to string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(to, b, 0o755); err != nil { //nolint:gosec // a program
+	if err := os.WriteFile(to, b, 0o755); err != nil {
 		t.Fatal(err)
 	}
 }
