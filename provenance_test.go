@@ -78,7 +78,9 @@ func TestRender(t *testing.T) {
 		{"standard", hubferry.Trail{Mode: hubferry.TrailStandard}, read(""), want(now, "41", "o-41", "", "")[:3]},
 		{"none", hubferry.Trail{Mode: hubferry.TrailNone}, read("repl-sequence=1"), nil},
 		{
-			"the helper's form", hubferry.Trail{Mode: hubferry.TrailStandard, HelperForm: true}, read(""),
+			"the helper's form",
+			hubferry.Trail{Mode: hubferry.TrailStandard, HelperForm: true},
+			read(""),
 			[]string{"repl-enqueued-time=Wed, 04 Mar 2026 04:06:07 GMT", "repl-sequence=41", "repl-offset=o-41"},
 		},
 	}

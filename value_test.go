@@ -121,7 +121,7 @@ func TestValueAs(t *testing.T) {
 }
 
 func TestValuesCompareByBits(t *testing.T) {
-	if hubferry.Double(math.NaN()) != hubferry.Double(math.NaN()) {
+	if a, b := hubferry.Double(math.NaN()), hubferry.Double(math.NaN()); a != b {
 		t.Error("a NaN is not equal to itself")
 	}
 	if hubferry.Double(0) == hubferry.Double(math.Copysign(0, -1)) {

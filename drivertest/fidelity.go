@@ -208,8 +208,11 @@ func writeHops(s *suite) {
 	} {
 		e := sample("two hops", func(_ *hubferry.Event, c *hubferry.Content) {
 			for _, p := range [][2]string{
-				{hubferry.ReplEnqueueTime, "t1;t2"}, {hubferry.ReplSequence, "1;2"}, {hubferry.ReplOffset, "10"},
-				{hubferry.ReplSource, "a/b/0;c/d/1"}, {hubferry.ReplID, "old/route/0"},
+				{hubferry.ReplEnqueueTime, "t1;t2"},
+				{hubferry.ReplSequence, "1;2"},
+				{hubferry.ReplOffset, "10"},
+				{hubferry.ReplSource, "a/b/0;c/d/1"},
+				{hubferry.ReplID, "old/route/0"},
 			} {
 				c.Properties = append(c.Properties, hubferry.Property{Name: p[0], Value: value(p[1])})
 			}
@@ -314,7 +317,7 @@ func options(s *suite) {
 			}
 		}
 	}
-	s.note("options", errors.New(fmt.Sprintf("%v %+v %#v %v %+v %#v", s.h.Connection, s.h.Connection, s.h.Connection, s.h.BadConnection, s.h.BadConnection, s.h.BadConnection)))
+	s.note("options", fmt.Errorf("%v %+v %#v %v %+v %#v", s.h.Connection, s.h.Connection, s.h.Connection, s.h.BadConnection, s.h.BadConnection, s.h.BadConnection))
 	s.connect(s.h.Connection)
 	var namespace string
 	c := s.connect(s.h.Connection)

@@ -75,7 +75,7 @@ func badCredential(s *suite) {
 }
 
 func useAfterClose(s *suite) {
-	ctx := s.ctx
+	ctx := s.ctx()
 	if s.caps.Source && s.h.Shape != Table {
 		src := s.source()
 		info := s.places(src)[0]
@@ -113,7 +113,7 @@ func useAfterClose(s *suite) {
 
 func (s *suite) writerClosed(w hubferry.Writer) {
 	s.t.Helper()
-	_, err := w.Layout(s.ctx)
+	_, err := w.Layout(s.ctx())
 	s.closed("Layout", err)
 	receipt, err := s.tryWrite(w, 0, withOrigin(numbered(1)))
 	s.closed("Write", err)
@@ -121,12 +121,12 @@ func (s *suite) writerClosed(w hubferry.Writer) {
 		s.t.Errorf("a closed writer wrote %d events", receipt.N)
 	}
 	if tailer, ok := w.(hubferry.Tailer); ok {
-		_, err := tailer.Tail(s.ctx, 0, hubferry.Position{Sequence: -1})
+		_, err := tailer.Tail(s.ctx(), 0, hubferry.Position{Sequence: -1})
 		s.closed("Tail", err)
 	}
 	if sub, ok := w.(hubferry.Submitter); ok {
 		done := make(chan struct{})
-		sub.Submit(s.ctx, hubferry.Run{Events: pointers(numbered(1))}, func(_ hubferry.Receipt, err error) {
+		sub.Submit(s.ctx(), hubferry.Run{Events: pointers(numbered(1))}, func(_ hubferry.Receipt, err error) {
 			s.closed("Submit", err)
 			close(done)
 		})
@@ -137,7 +137,8 @@ func (s *suite) writerClosed(w hubferry.Writer) {
 func closeTwice(s *suite) {
 	twice := func(what string, c interface {
 		Close(ctx context.Context) error
-	}) {
+	},
+	) {
 		s.t.Helper()
 		for range 2 {
 			if err := s.do("close "+what, c.Close); err != nil {

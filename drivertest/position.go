@@ -166,8 +166,10 @@ func resolveEmpty(s *suite) {
 	src := s.source()
 	place := s.places(src)[0].Place
 	starts := []hubferry.Start{
-		{Kind: hubferry.StartEarliest}, {Kind: hubferry.StartLatest},
-		{Kind: hubferry.StartTime, Time: time.Now().Add(-time.Hour)}, {Kind: hubferry.StartTime, Time: time.Now()},
+		{Kind: hubferry.StartEarliest},
+		{Kind: hubferry.StartLatest},
+		{Kind: hubferry.StartTime, Time: time.Now().Add(-time.Hour)},
+		{Kind: hubferry.StartTime, Time: time.Now()},
 	}
 	positions := make([]hubferry.Position, len(starts))
 	readers := make([]hubferry.Reader, len(starts))
@@ -221,7 +223,7 @@ func beyondTheEnd(s *suite) {
 		s.wants("open beyond the end", err, hubferry.Gap)
 		return
 	}
-	ctx, cancel := context.WithTimeout(s.ctx, min(s.h.patience(), 2*time.Second))
+	ctx, cancel := context.WithTimeout(s.ctx(), min(s.h.patience(), 2*time.Second))
 	defer cancel()
 	b := hubferry.Batch{Limit: hubferry.Limit{Events: 10, Bytes: 1 << 20}}
 	err = s.doWith(ctx, "read", func(ctx context.Context) error { return r.Read(ctx, &b) })

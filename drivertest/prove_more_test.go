@@ -98,7 +98,7 @@ func runSabotages() []sabotage {
 		return r, err
 	}
 	return []sabotage{
-		{name: "the last event of a run is dropped", by: "write/order", b: broken{write: func(w *writer, ctx context.Context, run hubferry.Run) (hubferry.Receipt, error) {
+		{name: "the last event of a run is dropped", by: "write/order", b: broken{write: func(ctx context.Context, w *writer, run hubferry.Run) (hubferry.Receipt, error) {
 			n := len(run.Events)
 			run.Events = run.Events[:max(n-1, min(n, 1))]
 			r, err := w.Writer.Write(ctx, run)
@@ -106,25 +106,25 @@ func runSabotages() []sabotage {
 		}}},
 		{name: "confirms before it stores", by: "write/order", says: "INV-1", b: broken{write: acksEarly}},
 		{name: "keeps the run", by: "write/order", b: broken{write: keepsRun}},
-		{name: "a run in disorder", by: "write/order", b: broken{write: func(w *writer, ctx context.Context, run hubferry.Run) (hubferry.Receipt, error) {
+		{name: "a run in disorder", by: "write/order", b: broken{write: func(ctx context.Context, w *writer, run hubferry.Run) (hubferry.Receipt, error) {
 			run.Events = slices.Clone(run.Events)
 			if len(run.Events) > 1 {
 				run.Events[0], run.Events[1] = run.Events[1], run.Events[0]
 			}
 			return w.Writer.Write(ctx, run)
 		}}},
-		{name: "stores twice", by: "write/order", b: broken{write: func(w *writer, ctx context.Context, run hubferry.Run) (hubferry.Receipt, error) {
+		{name: "stores twice", by: "write/order", b: broken{write: func(ctx context.Context, w *writer, run hubferry.Run) (hubferry.Receipt, error) {
 			if _, err := w.Writer.Write(ctx, run); err != nil {
 				return hubferry.Receipt{}, err
 			}
 			return w.Writer.Write(ctx, run)
 		}}},
-		{name: "a receipt with a wrong position", by: "write/order", b: broken{write: func(w *writer, ctx context.Context, run hubferry.Run) (hubferry.Receipt, error) {
+		{name: "a receipt with a wrong position", by: "write/order", b: broken{write: func(ctx context.Context, w *writer, run hubferry.Run) (hubferry.Receipt, error) {
 			r, err := w.Writer.Write(ctx, run)
 			r.Last.Sequence++
 			return r, err
 		}}},
-		{name: "goes by the key, not the run's partition", by: "write/chosen partition", b: broken{write: func(w *writer, ctx context.Context, run hubferry.Run) (hubferry.Receipt, error) {
+		{name: "goes by the key, not the run's partition", by: "write/chosen partition", b: broken{write: func(ctx context.Context, w *writer, run hubferry.Run) (hubferry.Receipt, error) {
 			for i, e := range run.Events {
 				one := hubferry.Run{Partition: len(e.Key.String()) % 4, Events: run.Events[i : i+1]}
 				if _, err := w.Writer.Write(ctx, one); err != nil {
@@ -133,7 +133,7 @@ func runSabotages() []sabotage {
 			}
 			return hubferry.Receipt{N: len(run.Events), Last: hubferry.Position{Sequence: -1}}, nil
 		}}},
-		{name: "an empty run is an event", by: "write/nothing", b: broken{write: func(w *writer, ctx context.Context, run hubferry.Run) (hubferry.Receipt, error) {
+		{name: "an empty run is an event", by: "write/nothing", b: broken{write: func(ctx context.Context, w *writer, run hubferry.Run) (hubferry.Receipt, error) {
 			if len(run.Events) > 0 {
 				return w.Writer.Write(ctx, run)
 			}
@@ -141,14 +141,14 @@ func runSabotages() []sabotage {
 			_, err := w.Writer.Write(ctx, hubferry.Run{Partition: run.Partition, Events: []*hubferry.Event{&e}})
 			return hubferry.Receipt{}, err
 		}}},
-		{name: "changes the events that it is given", by: "write/leaves events alone", b: broken{write: func(w *writer, ctx context.Context, run hubferry.Run) (hubferry.Receipt, error) {
+		{name: "changes the events that it is given", by: "write/leaves events alone", b: broken{write: func(ctx context.Context, w *writer, run hubferry.Run) (hubferry.Receipt, error) {
 			r, err := w.Writer.Write(ctx, run)
 			for _, e := range run.Events {
 				spoil(e, func(_ *hubferry.Event, c *hubferry.Content) { c.Properties.Set("seen", hubferry.Bool(true)) })
 			}
 			return r, err
 		}}},
-		{name: "a big run loses its middle", by: "write/more than a batch", b: broken{write: func(w *writer, ctx context.Context, run hubferry.Run) (hubferry.Receipt, error) {
+		{name: "a big run loses its middle", by: "write/more than a batch", b: broken{write: func(ctx context.Context, w *writer, run hubferry.Run) (hubferry.Receipt, error) {
 			n := len(run.Events)
 			if n > 1000 {
 				run.Events = slices.Concat(run.Events[:1000], run.Events[1001:])
@@ -156,7 +156,7 @@ func runSabotages() []sabotage {
 			r, err := w.Writer.Write(ctx, run)
 			return confirmed(r, n, err)
 		}}},
-		{name: "partitions are mixed up", by: "write/partitions at once", b: broken{write: func(w *writer, ctx context.Context, run hubferry.Run) (hubferry.Receipt, error) {
+		{name: "partitions are mixed up", by: "write/partitions at once", b: broken{write: func(ctx context.Context, w *writer, run hubferry.Run) (hubferry.Receipt, error) {
 			w.mu.Lock()
 			if w.n%5 == 0 {
 				run.Partition = 0
@@ -168,7 +168,7 @@ func runSabotages() []sabotage {
 }
 
 // acksEarly stores what it confirms when the next run comes.
-func acksEarly(w *writer, ctx context.Context, run hubferry.Run) (hubferry.Receipt, error) {
+func acksEarly(ctx context.Context, w *writer, run hubferry.Run) (hubferry.Receipt, error) {
 	w.mu.Lock()
 	held := w.held
 	w.held = nil
@@ -186,7 +186,7 @@ func acksEarly(w *writer, ctx context.Context, run hubferry.Run) (hubferry.Recei
 }
 
 // keepsRun looks at the slice of the last run when the next one comes.
-func keepsRun(w *writer, ctx context.Context, run hubferry.Run) (hubferry.Receipt, error) {
+func keepsRun(ctx context.Context, w *writer, run hubferry.Run) (hubferry.Receipt, error) {
 	w.mu.Lock()
 	held := w.held
 	w.held = run.Events
@@ -200,7 +200,7 @@ func keepsRun(w *writer, ctx context.Context, run hubferry.Run) (hubferry.Receip
 }
 
 func countSabotages(over chan struct{}) []sabotage {
-	high := func(w *writer, ctx context.Context, run hubferry.Run) (hubferry.Receipt, error) {
+	high := func(ctx context.Context, w *writer, run hubferry.Run) (hubferry.Receipt, error) {
 		r, err := w.Writer.Write(ctx, run)
 		if err != nil {
 			r.N = len(run.Events)
@@ -209,21 +209,21 @@ func countSabotages(over chan struct{}) []sabotage {
 	}
 	return []sabotage{
 		{name: "N too high after a refusal", by: "write/too large in the middle", b: broken{write: high}},
-		{name: "N too low after a refusal", by: "write/too large in the middle", b: broken{write: func(w *writer, ctx context.Context, run hubferry.Run) (hubferry.Receipt, error) {
+		{name: "N too low after a refusal", by: "write/too large in the middle", b: broken{write: func(ctx context.Context, w *writer, run hubferry.Run) (hubferry.Receipt, error) {
 			r, err := w.Writer.Write(ctx, run)
 			if err != nil {
 				r.N = 0
 			}
 			return r, err
 		}}},
-		{name: "goes on behind a refused event", by: "write/too large in the middle", b: broken{write: func(w *writer, ctx context.Context, run hubferry.Run) (hubferry.Receipt, error) {
+		{name: "goes on behind a refused event", by: "write/too large in the middle", b: broken{write: func(ctx context.Context, w *writer, run hubferry.Run) (hubferry.Receipt, error) {
 			r, err := w.Writer.Write(ctx, run)
 			if err != nil && r.N+1 < len(run.Events) {
 				_, _ = w.Writer.Write(ctx, hubferry.Run{Partition: run.Partition, Events: run.Events[r.N+1:]})
 			}
 			return r, err
 		}}},
-		{name: "a size that has no kind", by: "write/size limit", b: broken{write: func(w *writer, ctx context.Context, run hubferry.Run) (hubferry.Receipt, error) {
+		{name: "a size that has no kind", by: "write/size limit", b: broken{write: func(ctx context.Context, w *writer, run hubferry.Run) (hubferry.Receipt, error) {
 			r, err := w.Writer.Write(ctx, run)
 			if err != nil {
 				err = errorString(err)
@@ -233,21 +233,21 @@ func countSabotages(over chan struct{}) []sabotage {
 		{name: "cuts what is too large", by: "write/size limit", b: broken{write: spoilRun(func(_ *hubferry.Event, c *hubferry.Content) {
 			c.Body = c.Body[:min(len(c.Body), 60<<10)]
 		})}},
-		{name: "confirms without a context", by: "write/cancelled", b: broken{write: func(w *writer, ctx context.Context, run hubferry.Run) (hubferry.Receipt, error) {
+		{name: "confirms without a context", by: "write/cancelled", b: broken{write: func(ctx context.Context, w *writer, run hubferry.Run) (hubferry.Receipt, error) {
 			r, err := w.Writer.Write(ctx, run)
 			if ctx.Err() != nil {
-				return hubferry.Receipt{N: len(run.Events)}, nil
+				return hubferry.Receipt{N: len(run.Events)}, nil //nolint:nilerr // this is the sabotage
 			}
 			return r, err
 		}}},
-		{name: "a context that ends is fatal", by: "write/cancelled", b: broken{write: func(w *writer, ctx context.Context, run hubferry.Run) (hubferry.Receipt, error) {
+		{name: "a context that ends is fatal", by: "write/cancelled", b: broken{write: func(ctx context.Context, w *writer, run hubferry.Run) (hubferry.Receipt, error) {
 			r, err := w.Writer.Write(ctx, run)
 			if err != nil {
 				err = &hubferry.Error{Kind: hubferry.Fatal, Op: "write", Err: err}
 			}
 			return r, err
 		}}},
-		{name: "ignores its context", by: "write/stalled", b: broken{write: func(w *writer, ctx context.Context, run hubferry.Run) (hubferry.Receipt, error) {
+		{name: "ignores its context", by: "write/stalled", b: broken{write: func(ctx context.Context, w *writer, run hubferry.Run) (hubferry.Receipt, error) {
 			free, cancel := context.WithCancel(context.WithoutCancel(ctx))
 			defer cancel()
 			context.AfterFunc(ctx, func() { hang(over); cancel() })
@@ -255,7 +255,7 @@ func countSabotages(over chan struct{}) []sabotage {
 		}}},
 		{name: "N too high when nobody answered", by: "write/stalled", b: broken{write: high}},
 		{name: "a cut connection is a confirmation", by: "write/cut", b: broken{write: cutConfirms}},
-		{name: "a cut connection is fatal", by: "write/cut", b: broken{write: func(w *writer, ctx context.Context, run hubferry.Run) (hubferry.Receipt, error) {
+		{name: "a cut connection is fatal", by: "write/cut", b: broken{write: func(ctx context.Context, w *writer, run hubferry.Run) (hubferry.Receipt, error) {
 			w.mu.Lock()
 			n := w.n
 			w.mu.Unlock()
@@ -268,7 +268,7 @@ func countSabotages(over chan struct{}) []sabotage {
 }
 
 // cutConfirms confirms a run that was not stored, now and then.
-func cutConfirms(w *writer, ctx context.Context, run hubferry.Run) (hubferry.Receipt, error) {
+func cutConfirms(ctx context.Context, w *writer, run hubferry.Run) (hubferry.Receipt, error) {
 	w.mu.Lock()
 	n := w.n
 	w.mu.Unlock()
@@ -282,7 +282,7 @@ func pipeSabotages() []sabotage {
 	failed := &hubferry.Error{Kind: hubferry.Transient, Op: "submit", Err: errors.New("connection reset")}
 	return []sabotage{
 		{name: "runs are done in disorder", by: "write/submit", shape: "pipelined log", b: broken{
-			submit: func(w *writer, ctx context.Context, run hubferry.Run, done func(hubferry.Receipt, error)) {
+			submit: func(ctx context.Context, w *writer, run hubferry.Run, done func(hubferry.Receipt, error)) {
 				r, err := w.Writer.Write(ctx, run)
 				w.mu.Lock()
 				w.n++
@@ -296,7 +296,7 @@ func pipeSabotages() []sabotage {
 			},
 		}},
 		{name: "later runs overtake one that failed", by: "write/submit and cut", shape: "pipelined log", b: broken{
-			submit: func(w *writer, ctx context.Context, run hubferry.Run, done func(hubferry.Receipt, error)) {
+			submit: func(ctx context.Context, w *writer, run hubferry.Run, done func(hubferry.Receipt, error)) {
 				w.mu.Lock()
 				w.n++
 				n := w.n
@@ -312,8 +312,8 @@ func pipeSabotages() []sabotage {
 }
 
 func tableSabotages() []sabotage {
-	withWriter := func(change func(c hubferry.Committer, prev, next **hubferry.Checkpoint)) func(w *writer, ctx context.Context, id hubferry.ID, runs []hubferry.Run, prev, next *hubferry.Checkpoint) error {
-		return func(w *writer, ctx context.Context, id hubferry.ID, runs []hubferry.Run, prev, next *hubferry.Checkpoint) error {
+	withWriter := func(change func(c hubferry.Committer, prev, next **hubferry.Checkpoint)) func(ctx context.Context, w *writer, id hubferry.ID, runs []hubferry.Run, prev, next *hubferry.Checkpoint) error {
+		return func(ctx context.Context, w *writer, id hubferry.ID, runs []hubferry.Run, prev, next *hubferry.Checkpoint) error {
 			c, ok := w.Writer.(hubferry.Committer)
 			if !ok {
 				return errors.New("no committer")
@@ -323,7 +323,7 @@ func tableSabotages() []sabotage {
 		}
 	}
 	return []sabotage{
-		{name: "does not fence", by: "commit", shape: "table", b: broken{commit: func(w *writer, ctx context.Context, id hubferry.ID, runs []hubferry.Run, prev, next *hubferry.Checkpoint) error {
+		{name: "does not fence", by: "commit", shape: "table", b: broken{commit: func(ctx context.Context, w *writer, id hubferry.ID, runs []hubferry.Run, prev, next *hubferry.Checkpoint) error {
 			c, ok := w.Writer.(hubferry.Committer)
 			if !ok {
 				return errors.New("no committer")
@@ -333,7 +333,7 @@ func tableSabotages() []sabotage {
 			}
 			return c.Commit(ctx, id, runs, prev, next)
 		}}},
-		{name: "does not compare", by: "commit", shape: "table", b: broken{commit: func(w *writer, ctx context.Context, id hubferry.ID, runs []hubferry.Run, _, next *hubferry.Checkpoint) error {
+		{name: "does not compare", by: "commit", shape: "table", b: broken{commit: func(ctx context.Context, w *writer, id hubferry.ID, runs []hubferry.Run, _, next *hubferry.Checkpoint) error {
 			c, ok := w.Writer.(hubferry.Committer)
 			if !ok {
 				return errors.New("no committer")
@@ -346,7 +346,7 @@ func tableSabotages() []sabotage {
 		}}},
 		{name: "the position is not in the transaction", by: "commit", shape: "table", b: broken{commit: withWriter(
 			func(_ hubferry.Committer, prev, next **hubferry.Checkpoint) { *next = &hubferry.Checkpoint{} })}},
-		{name: "stores half of a transaction", by: "commit/all or nothing", shape: "table", b: broken{commit: func(w *writer, ctx context.Context, id hubferry.ID, runs []hubferry.Run, prev, next *hubferry.Checkpoint) error {
+		{name: "stores half of a transaction", by: "commit/all or nothing", shape: "table", b: broken{commit: func(ctx context.Context, w *writer, id hubferry.ID, runs []hubferry.Run, prev, next *hubferry.Checkpoint) error {
 			_, err := w.Write(ctx, runs[0])
 			return err
 		}}},
@@ -368,19 +368,19 @@ func lifeSabotages(over chan struct{}) []sabotage {
 			}
 			return err
 		}}},
-		{name: "Close is forgotten", by: "use after close", b: broken{closeWriter: func(*writer, context.Context) error { return nil }}},
-		{name: "the target's Close leaves its writers", by: "use after close", b: broken{closeTarget: func(*target, context.Context) error { return nil }}},
-		{name: "the second Close fails", by: "close twice", b: broken{closeTarget: func(t *target, ctx context.Context) error {
+		{name: "Close is forgotten", by: "use after close", b: broken{closeWriter: func(context.Context, *writer) error { return nil }}},
+		{name: "the target's Close leaves its writers", by: "use after close", b: broken{closeTarget: func(context.Context, *target) error { return nil }}},
+		{name: "the second Close fails", by: "close twice", b: broken{closeTarget: func(ctx context.Context, t *target) error {
 			if _, err := t.Target.Open(ctx, "hub", hubferry.Trail{}); err != nil {
 				return err
 			}
 			return t.Target.Close(ctx)
 		}}},
-		{name: "a goroutine is left", by: "read/order", says: "goroutine is left", b: broken{closeReader: func(r *reader, ctx context.Context) error {
+		{name: "a goroutine is left", by: "read/order", says: "goroutine is left", b: broken{closeReader: func(ctx context.Context, r *reader) error {
 			go hang(over)
 			return r.Reader.Close(ctx)
 		}}},
-		{name: "Close hangs", by: "close twice", says: "does not end", b: broken{closeWriter: func(w *writer, ctx context.Context) error {
+		{name: "Close hangs", by: "close twice", says: "does not end", b: broken{closeWriter: func(ctx context.Context, w *writer) error {
 			hang(over)
 			return w.Writer.Close(ctx)
 		}}},

@@ -213,7 +213,7 @@ func fidelitySabotages() []sabotage {
 		}},
 		sabotage{name: "encoded events lose their types", by: "write/encoded events", b: broken{write: spoilRun(textOf)}},
 		sabotage{name: "an event that cannot be decoded is skipped", by: "write/undecodable event", b: broken{
-			write: func(w *writer, ctx context.Context, run hubferry.Run) (hubferry.Receipt, error) {
+			write: func(ctx context.Context, w *writer, run hubferry.Run) (hubferry.Receipt, error) {
 				n := len(run.Events)
 				run.Events = slices.DeleteFunc(slices.Clone(run.Events), func(e *hubferry.Event) bool { _, err := e.Content(); return err != nil })
 				r, err := w.Writer.Write(ctx, run)
@@ -244,9 +244,9 @@ func fidelitySabotages() []sabotage {
 }
 
 func readSabotages(over chan struct{}) []sabotage {
-	type readFunc = func(r *reader, ctx context.Context, b *hubferry.Batch) error
+	type readFunc = func(ctx context.Context, r *reader, b *hubferry.Batch) error
 	after := func(f func(r *reader, b *hubferry.Batch)) readFunc {
-		return func(r *reader, ctx context.Context, b *hubferry.Batch) error {
+		return func(ctx context.Context, r *reader, b *hubferry.Batch) error {
 			err := r.Reader.Read(ctx, b)
 			if err == nil {
 				f(r, b)
@@ -254,7 +254,7 @@ func readSabotages(over chan struct{}) []sabotage {
 			return err
 		}
 	}
-	ignoresCancel := func(r *reader, ctx context.Context, b *hubferry.Batch) error {
+	ignoresCancel := func(ctx context.Context, r *reader, b *hubferry.Batch) error {
 		free, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		defer cancel()
 		context.AfterFunc(ctx, func() { hang(over); cancel() })
@@ -300,14 +300,14 @@ func readSabotages(over chan struct{}) []sabotage {
 				b.Events[i].Time = time.Time{}
 			}
 		})}},
-		{name: "the limit of events is ignored", by: "read/limits", b: broken{read: func(r *reader, ctx context.Context, b *hubferry.Batch) error {
+		{name: "the limit of events is ignored", by: "read/limits", b: broken{read: func(ctx context.Context, r *reader, b *hubferry.Batch) error {
 			limit := b.Limit
 			b.Limit.Events = 1000
 			err := r.Reader.Read(ctx, b)
 			b.Limit = limit
 			return err
 		}}},
-		{name: "the limit of bytes is ignored", by: "read/limits", b: broken{read: func(r *reader, ctx context.Context, b *hubferry.Batch) error {
+		{name: "the limit of bytes is ignored", by: "read/limits", b: broken{read: func(ctx context.Context, r *reader, b *hubferry.Batch) error {
 			limit := b.Limit
 			b.Limit.Bytes = 1 << 30
 			err := r.Reader.Read(ctx, b)
@@ -316,7 +316,7 @@ func readSabotages(over chan struct{}) []sabotage {
 		}}},
 		{name: "Next lags", by: "read/limits", b: broken{read: after(func(_ *reader, b *hubferry.Batch) { b.Next.Sequence-- })}},
 		{name: "Next runs ahead", by: "read/limits", b: broken{read: after(func(_ *reader, b *hubferry.Batch) { b.Next.Sequence++ })}},
-		{name: "delivers twice after Next", by: "read/two readers", b: broken{read: func(r *reader, ctx context.Context, b *hubferry.Batch) error {
+		{name: "delivers twice after Next", by: "read/two readers", b: broken{read: func(ctx context.Context, r *reader, b *hubferry.Batch) error {
 			if r.n%2 == 0 && len(r.saved) > 0 {
 				b.Events = append(b.Events[:0], r.saved[len(r.saved)-1])
 				b.Next = b.Events[0].Pos
@@ -327,7 +327,7 @@ func readSabotages(over chan struct{}) []sabotage {
 			r.saved = slices.Clone(b.Events)
 			return err
 		}}},
-		{name: "waits for a full batch", by: "read/what is there", b: broken{read: func(r *reader, ctx context.Context, b *hubferry.Batch) error {
+		{name: "waits for a full batch", by: "read/what is there", b: broken{read: func(ctx context.Context, r *reader, b *hubferry.Batch) error {
 			var all []hubferry.Event
 			for limit := b.Limit.Events; len(all) < limit; b.Limit.Events = limit - len(all) {
 				if err := r.Reader.Read(ctx, b); err != nil {
@@ -338,24 +338,24 @@ func readSabotages(over chan struct{}) []sabotage {
 			b.Events = all
 			return nil
 		}}},
-		{name: "does not wait for events", by: "read/waits", b: broken{read: func(r *reader, ctx context.Context, b *hubferry.Batch) error {
+		{name: "does not wait for events", by: "read/waits", b: broken{read: func(ctx context.Context, r *reader, b *hubferry.Batch) error {
 			ctx, cancel := context.WithTimeout(ctx, time.Millisecond)
 			defer cancel()
 			return r.Reader.Read(ctx, b)
 		}}},
 		{name: "ignores its context", by: "read/cancel", b: broken{read: ignoresCancel}},
 		{name: "Close does not end Read", by: "read/close ends it", b: broken{
-			closeReader: func(*reader, context.Context) error { return nil },
-			closeSource: func(*source, context.Context) error { return nil },
+			closeReader: func(context.Context, *reader) error { return nil },
+			closeSource: func(context.Context, *source) error { return nil },
 		}},
 		{name: "the source's Close leaves its readers", by: "read/close ends it", b: broken{
-			closeSource: func(*source, context.Context) error { return nil },
+			closeSource: func(context.Context, *source) error { return nil },
 		}},
 		{name: "readers are not ended by others", by: "read/stolen", b: broken{
 			open: func(after hubferry.Position, _ int64) (hubferry.Position, int64) { return after, hubferry.NoEpoch },
 		}},
 		{name: "a stolen partition is a transient error", by: "read/stolen", b: broken{
-			read: func(r *reader, ctx context.Context, b *hubferry.Batch) error {
+			read: func(ctx context.Context, r *reader, b *hubferry.Batch) error {
 				err := r.Reader.Read(ctx, b)
 				if hubferry.KindOf(err) == hubferry.Lost {
 					return &hubferry.Error{Kind: hubferry.Transient, Op: "read", Err: err}
@@ -364,7 +364,7 @@ func readSabotages(over chan struct{}) []sabotage {
 			},
 		}},
 		{name: "events are lost when the connection is", by: "read/cut", b: broken{
-			read: func(r *reader, ctx context.Context, b *hubferry.Batch) error {
+			read: func(ctx context.Context, r *reader, b *hubferry.Batch) error {
 				if r.n == 1 && b.Next.Sequence > 10 {
 					if err := r.Reader.Read(ctx, b); err != nil {
 						return err
@@ -374,7 +374,7 @@ func readSabotages(over chan struct{}) []sabotage {
 			},
 		}},
 		{name: "a cut connection is fatal", by: "read/cut", b: broken{
-			read: func(r *reader, ctx context.Context, b *hubferry.Batch) error {
+			read: func(ctx context.Context, r *reader, b *hubferry.Batch) error {
 				if err := r.Reader.Read(ctx, b); err != nil {
 					return &hubferry.Error{Kind: hubferry.Fatal, Op: "read", Err: err}
 				}
@@ -388,7 +388,7 @@ func readSabotages(over chan struct{}) []sabotage {
 			return &short{r}
 		}}},
 		{name: "settling does nothing", by: "settle", shape: "queue", b: broken{
-			settle: func(_ *reader, _ context.Context, s []hubferry.Settlement) error {
+			settle: func(_ context.Context, _ *reader, s []hubferry.Settlement) error {
 				for i := range s {
 					s[i].Outcome = hubferry.Release
 				}
@@ -397,7 +397,7 @@ func readSabotages(over chan struct{}) []sabotage {
 		}},
 		{name: "Close settles", by: "settle/close settles nothing", shape: "queue", b: broken{
 			read: after(func(r *reader, b *hubferry.Batch) { r.saved = append(r.saved, b.Events...) }),
-			closeReader: func(r *reader, ctx context.Context) error {
+			closeReader: func(ctx context.Context, r *reader) error {
 				settler, ok := r.Reader.(hubferry.Settler)
 				for i := range r.saved {
 					if ok {

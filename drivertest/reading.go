@@ -91,7 +91,7 @@ func readCancel(s *suite) {
 	src := s.source()
 	r := s.fromStart(src, 0)
 	b := hubferry.Batch{Limit: hubferry.Limit{Events: 10, Bytes: 1 << 20}}
-	ctx, cancel := context.WithTimeout(s.ctx, 50*time.Millisecond)
+	ctx, cancel := context.WithTimeout(s.ctx(), 50*time.Millisecond)
 	defer cancel()
 	for {
 		err := s.doWith(ctx, "read", func(ctx context.Context) error { return r.Read(ctx, &b) })
@@ -103,7 +103,7 @@ func readCancel(s *suite) {
 		}
 	}
 	s.must("close the reader", r.Close)
-	gone, over := context.WithCancel(s.ctx)
+	gone, over := context.WithCancel(s.ctx())
 	over()
 	r = s.fromStart(src, 0)
 	if err := s.doWith(gone, "read", func(ctx context.Context) error { return r.Read(ctx, &b) }); err == nil {
@@ -125,7 +125,7 @@ func readClose(s *suite) {
 		go func() {
 			b := hubferry.Batch{Limit: hubferry.Limit{Events: 10, Bytes: 1 << 20}}
 			for {
-				if err := r.Read(s.ctx, &b); err != nil {
+				if err := r.Read(s.ctx(), &b); err != nil {
 					result <- err
 					return
 				}

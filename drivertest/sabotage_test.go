@@ -18,19 +18,19 @@ type broken struct {
 	resolve     func(start hubferry.Start, pos hubferry.Position) hubferry.Position
 	open        func(after hubferry.Position, epoch int64) (hubferry.Position, int64)
 	openErr     func(err error) error
-	read        func(r *reader, ctx context.Context, b *hubferry.Batch) error
-	closeReader func(r *reader, ctx context.Context) error
-	closeSource func(s *source, ctx context.Context) error
-	settle      func(r *reader, ctx context.Context, s []hubferry.Settlement) error
+	read        func(ctx context.Context, r *reader, b *hubferry.Batch) error
+	closeReader func(ctx context.Context, r *reader) error
+	closeSource func(ctx context.Context, s *source) error
+	settle      func(ctx context.Context, r *reader, s []hubferry.Settlement) error
 	openWriter  func(err error) error
-	closeTarget func(t *target, ctx context.Context) error
+	closeTarget func(ctx context.Context, t *target) error
 	layout      func(l hubferry.Layout) hubferry.Layout
-	write       func(w *writer, ctx context.Context, run hubferry.Run) (hubferry.Receipt, error)
-	closeWriter func(w *writer, ctx context.Context) error
+	write       func(ctx context.Context, w *writer, run hubferry.Run) (hubferry.Receipt, error)
+	closeWriter func(ctx context.Context, w *writer) error
 	tail        func(r hubferry.Reader) hubferry.Reader
-	submit      func(w *writer, ctx context.Context, run hubferry.Run, done func(hubferry.Receipt, error))
+	submit      func(ctx context.Context, w *writer, run hubferry.Run, done func(hubferry.Receipt, error))
 	adopt       func(c *hubferry.Checkpoint) *hubferry.Checkpoint
-	commit      func(w *writer, ctx context.Context, id hubferry.ID, runs []hubferry.Run, prev, next *hubferry.Checkpoint) error
+	commit      func(ctx context.Context, w *writer, id hubferry.ID, runs []hubferry.Run, prev, next *hubferry.Checkpoint) error
 	trail       func(t hubferry.Trail) hubferry.Trail
 }
 
@@ -113,7 +113,7 @@ func (s *source) Open(ctx context.Context, p *hubferry.Place, after hubferry.Pos
 
 func (s *source) Close(ctx context.Context) error {
 	if s.b.closeSource != nil {
-		return s.b.closeSource(s, ctx)
+		return s.b.closeSource(ctx, s)
 	}
 	return s.Source.Close(ctx)
 }
@@ -124,7 +124,6 @@ type reader struct {
 	n     int // calls
 	saved []hubferry.Event
 	buf   []byte
-	over  bool
 }
 
 func (r *reader) Read(ctx context.Context, b *hubferry.Batch) error {
@@ -132,12 +131,12 @@ func (r *reader) Read(ctx context.Context, b *hubferry.Batch) error {
 		return r.Reader.Read(ctx, b)
 	}
 	r.n++
-	return r.b.read(r, ctx, b)
+	return r.b.read(ctx, r, b)
 }
 
 func (r *reader) Close(ctx context.Context) error {
 	if r.b.closeReader != nil {
-		return r.b.closeReader(r, ctx)
+		return r.b.closeReader(ctx, r)
 	}
 	return r.Reader.Close(ctx)
 }
@@ -150,7 +149,7 @@ type queueReader struct {
 func (r *queueReader) Settle(ctx context.Context, s []hubferry.Settlement) error {
 	if r.b.settle != nil {
 		s = slices.Clone(s)
-		if err := r.b.settle(r.reader, ctx, s); err != nil || s == nil {
+		if err := r.b.settle(ctx, r.reader, s); err != nil || s == nil {
 			return err
 		}
 	}
@@ -189,7 +188,7 @@ func (t *target) Open(ctx context.Context, hub string, trail hubferry.Trail) (hu
 
 func (t *target) Close(ctx context.Context) error {
 	if t.b.closeTarget != nil {
-		return t.b.closeTarget(t, ctx)
+		return t.b.closeTarget(ctx, t)
 	}
 	return t.Target.Close(ctx)
 }
@@ -200,7 +199,6 @@ type writer struct {
 	mu   sync.Mutex
 	held []*hubferry.Event
 	n    int
-	over bool
 }
 
 func (w *writer) Layout(ctx context.Context) (hubferry.Layout, error) {
@@ -218,12 +216,12 @@ func (w *writer) Write(ctx context.Context, run hubferry.Run) (hubferry.Receipt,
 	w.mu.Lock()
 	w.n++
 	w.mu.Unlock()
-	return w.b.write(w, ctx, run)
+	return w.b.write(ctx, w, run)
 }
 
 func (w *writer) Close(ctx context.Context) error {
 	if w.b.closeWriter != nil {
-		return w.b.closeWriter(w, ctx)
+		return w.b.closeWriter(ctx, w)
 	}
 	return w.Writer.Close(ctx)
 }
@@ -248,7 +246,7 @@ type pipeWriter struct {
 
 func (w *pipeWriter) Submit(ctx context.Context, run hubferry.Run, done func(hubferry.Receipt, error)) {
 	if w.b.submit != nil {
-		w.b.submit(w.writer, ctx, run, done)
+		w.b.submit(ctx, w.writer, run, done)
 		return
 	}
 	w.sub.Submit(ctx, run, done)
@@ -269,14 +267,14 @@ func (w *tableWriter) Adopt(ctx context.Context, id hubferry.ID) (*hubferry.Chec
 
 func (w *tableWriter) Commit(ctx context.Context, id hubferry.ID, runs []hubferry.Run, prev, next *hubferry.Checkpoint) error {
 	if w.b.commit != nil {
-		return w.b.commit(w.writer, ctx, id, runs, prev, next)
+		return w.b.commit(ctx, w.writer, id, runs, prev, next)
 	}
 	return w.committer.Commit(ctx, id, runs, prev, next)
 }
 
 // spoilEvents changes what a reader delivers.
-func spoilEvents(change func(e *hubferry.Event, c *hubferry.Content)) func(r *reader, ctx context.Context, b *hubferry.Batch) error {
-	return func(r *reader, ctx context.Context, b *hubferry.Batch) error {
+func spoilEvents(change func(e *hubferry.Event, c *hubferry.Content)) func(ctx context.Context, r *reader, b *hubferry.Batch) error {
+	return func(ctx context.Context, r *reader, b *hubferry.Batch) error {
 		err := r.Reader.Read(ctx, b)
 		if err != nil {
 			return err
@@ -295,8 +293,8 @@ func spoil(e *hubferry.Event, change func(e *hubferry.Event, c *hubferry.Content
 }
 
 // spoilRun changes what a writer stores, but not the events that it was given.
-func spoilRun(change func(e *hubferry.Event, c *hubferry.Content)) func(w *writer, ctx context.Context, run hubferry.Run) (hubferry.Receipt, error) {
-	return func(w *writer, ctx context.Context, run hubferry.Run) (hubferry.Receipt, error) {
+func spoilRun(change func(e *hubferry.Event, c *hubferry.Content)) func(ctx context.Context, w *writer, run hubferry.Run) (hubferry.Receipt, error) {
+	return func(ctx context.Context, w *writer, run hubferry.Run) (hubferry.Receipt, error) {
 		events := make([]*hubferry.Event, len(run.Events))
 		for i, e := range run.Events {
 			own := e.Share()

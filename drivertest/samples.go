@@ -42,7 +42,7 @@ func bodySamples(*suite) []hubferry.Event {
 	}
 }
 
-func keySamples(s *suite) []hubferry.Event {
+func keySamples(*suite) []hubferry.Event {
 	key := func(name string, k hubferry.Key) hubferry.Event {
 		return sample(name, func(e *hubferry.Event, _ *hubferry.Content) { e.Key = k })
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -19,7 +20,6 @@ type suite struct {
 	t      testing.TB
 	h      *Harness
 	caps   *hubferry.Caps
-	ctx    context.Context // outlives the test, so that closing works
 	before map[string]bool // goroutines that are not the driver's
 	closes []func()
 	kept   keeper
@@ -50,7 +50,7 @@ func (b *syncBuffer) String() string {
 
 func newSuite(t testing.TB, h *Harness) *suite {
 	t.Helper()
-	s := &suite{t: t, h: h, caps: h.caps(), ctx: context.WithoutCancel(t.Context()), before: goroutines(nil)}
+	s := &suite{t: t, h: h, caps: h.caps(), before: goroutines(nil)}
 	if h.Env.Log == nil {
 		h.Env.Log = slog.New(slog.NewTextHandler(&s.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
@@ -63,11 +63,14 @@ func newSuite(t testing.TB, h *Harness) *suite {
 	return s
 }
 
+// ctx returns a context that outlives the test, so that closing works.
+func (s *suite) ctx() context.Context { return context.WithoutCancel(s.t.Context()) }
+
 // finish closes everything, newest first, and looks at what is left.
 func (s *suite) finish() {
 	s.t.Helper()
-	for i := len(s.closes) - 1; i >= 0; i-- {
-		s.closes[i]()
+	for _, closeIt := range slices.Backward(s.closes) {
+		closeIt()
 	}
 	s.kept.check(s.t)
 	left := s.leaked()
@@ -91,7 +94,7 @@ func (s *suite) finish() {
 // do runs one call of the driver, bounded by the harness's patience, and notes its error.
 func (s *suite) do(what string, call func(ctx context.Context) error) error {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.ctx, s.h.patience())
+	ctx, cancel := context.WithTimeout(s.ctx(), s.h.patience())
 	defer cancel()
 	return s.doWith(ctx, what, call)
 }
@@ -101,21 +104,21 @@ func (s *suite) doWith(ctx context.Context, what string, call func(ctx context.C
 	s.t.Helper()
 	done := make(chan error, 1)
 	go func() { done <- call(ctx) }()
-	over := ctx.Done()
-	var late <-chan time.Time
-	for {
-		select {
-		case err := <-done:
-			s.note(what, err)
-			return err
-		case <-over:
-			over = nil
-			timer := time.NewTimer(max(s.h.patience()/2, 200*time.Millisecond))
-			defer timer.Stop()
-			late = timer.C
-		case <-late:
-			s.t.Fatalf("%s does not end with its context", what)
-		}
+	select {
+	case err := <-done:
+		s.note(what, err)
+		return err
+	case <-ctx.Done():
+	}
+	timer := time.NewTimer(max(s.h.patience()/2, 200*time.Millisecond))
+	defer timer.Stop()
+	select {
+	case err := <-done:
+		s.note(what, err)
+		return err
+	case <-timer.C:
+		s.t.Fatalf("%s does not end with its context", what)
+		return nil
 	}
 }
 
@@ -164,7 +167,8 @@ func (s *suite) closed(what string, err error) {
 // close has something closed at the end of the case, at the latest.
 func (s *suite) close(what string, c interface {
 	Close(ctx context.Context) error
-}) {
+},
+) {
 	s.closes = append(s.closes, func() {
 		if err := s.do("close "+what, c.Close); err != nil {
 			s.t.Errorf("close %s: %v", what, err)
@@ -367,7 +371,7 @@ func (s *suite) checkBatch(b *hubferry.Batch, before []hubferry.Event) {
 // nothing checks that a reader delivers nothing more for a short while.
 func (s *suite) nothing(r hubferry.Reader) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.ctx, min(s.h.patience()/10, 300*time.Millisecond))
+	ctx, cancel := context.WithTimeout(s.ctx(), min(s.h.patience()/10, 300*time.Millisecond))
 	defer cancel()
 	b := hubferry.Batch{Limit: hubferry.Limit{Events: 10, Bytes: 1 << 20}}
 	for {

@@ -70,7 +70,7 @@ func concurrentPartitions(s *suite) {
 	for p := range n {
 		want[p] = withOrigin(numbered(200))
 		group.Go(func() {
-			ctx, cancel := context.WithTimeout(s.ctx, s.h.patience())
+			ctx, cancel := context.WithTimeout(s.ctx(), s.h.patience())
 			defer cancel()
 			for from := 0; from < 200; from += 20 {
 				r, err := w.Write(ctx, hubferry.Run{Partition: p, Events: pointers(want[p][from : from+20])})
@@ -152,7 +152,7 @@ func sizeLimit(s *suite) {
 func writeCancelled(s *suite) {
 	w := s.writer()
 	events := withOrigin(numbered(3))
-	ctx, cancel := context.WithCancel(s.ctx)
+	ctx, cancel := context.WithCancel(s.ctx())
 	cancel()
 	var receipt hubferry.Receipt
 	err := s.doWith(ctx, "write", func(ctx context.Context) (err error) {
@@ -179,7 +179,7 @@ func writeStalled(s *suite) {
 	events := withOrigin(numbered(4))
 	s.write(w, 0, events[:2])
 	release := s.h.Stall(s.t)
-	ctx, cancel := context.WithTimeout(s.ctx, 200*time.Millisecond)
+	ctx, cancel := context.WithTimeout(s.ctx(), 200*time.Millisecond)
 	defer cancel()
 	var receipt hubferry.Receipt
 	err := s.doWith(ctx, "write to a service that is stalled", func(ctx context.Context) (err error) {
@@ -276,7 +276,7 @@ func submit(s *suite) {
 	all := make(chan struct{})
 	for i := range 40 {
 		run := hubferry.Run{Events: pointers(events[i*10 : i*10+10])}
-		sub.Submit(s.ctx, run, func(r hubferry.Receipt, err error) {
+		sub.Submit(s.ctx(), run, func(r hubferry.Receipt, err error) {
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil || r.N != 10 {
@@ -345,7 +345,7 @@ func (s *suite) submitAll(sub hubferry.Submitter, events []hubferry.Event, half 
 			half()
 		}
 		run := hubferry.Run{Events: pointers(events[from:min(from+10, len(events))])}
-		sub.Submit(s.ctx, run, func(r hubferry.Receipt, err error) {
+		sub.Submit(s.ctx(), run, func(r hubferry.Receipt, err error) {
 			s.note("submit", err)
 			mu.Lock()
 			defer mu.Unlock()

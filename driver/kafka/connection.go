@@ -163,7 +163,7 @@ func (c *connection) describe(ctx context.Context, name string) (topic, error) {
 	}
 	req := kmsg.NewPtrMetadataRequest()
 	t := kmsg.NewMetadataRequestTopic()
-	t.Topic = kmsg.StringPtr(name)
+	t.Topic = new(name)
 	req.Topics = append(req.Topics, t)
 	resp, err := req.RequestWith(ctx, c.client)
 	if err != nil {
@@ -190,8 +190,10 @@ func (c *connection) namespace(cluster *string) (string, error) {
 	case cluster != nil && *cluster != "":
 		return *cluster, nil
 	}
-	return "", &hubferry.Error{Kind: hubferry.Fatal, Op: "ask for the cluster id",
-		Err: errors.New("the cluster has none"), Hint: "set the connection's id"}
+	return "", &hubferry.Error{
+		Kind: hubferry.Fatal, Op: "ask for the cluster id",
+		Err: errors.New("the cluster has none"), Hint: "set the connection's id",
+	}
 }
 
 // place returns the place of a partition.

@@ -106,7 +106,7 @@ func (c *encoder) record(e *hubferry.Event, partition int) (*kgo.Record, error) 
 		c.provenance(r, e)
 	}
 	if n := batchSize(r); n > c.limit {
-		return nil, &hubferry.Error{Kind: hubferry.TooLarge, Op: "encode event", Err: tooLarge{n, c.limit}, Hint: "raise the connection's maxMessageBytes, if the topic takes more"}
+		return nil, &hubferry.Error{Kind: hubferry.TooLarge, Op: "encode event", Err: sizeError{n, c.limit}, Hint: "raise the connection's maxMessageBytes, if the topic takes more"}
 	}
 	return r, nil
 }

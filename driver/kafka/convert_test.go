@@ -16,10 +16,14 @@ func TestRecordOfAnEvent(t *testing.T) {
 	c := &hubferry.Content{
 		Body: []byte("body"),
 		Properties: hubferry.Properties{
-			{Name: "text", Value: hubferry.String("Grüße")}, {Name: "none", Value: hubferry.Null()},
-			{Name: "empty", Value: hubferry.String("")}, {Name: "n", Value: hubferry.Long(-7)},
-			{Name: "at", Value: hubferry.Timestamp(0)}, {Name: "bytes", Value: hubferry.Binary([]byte{0xff})},
-			{Name: "n", Value: hubferry.Bool(true)}, {Name: hubferry.ReplSequence, Value: hubferry.String("1")},
+			{Name: "text", Value: hubferry.String("Grüße")},
+			{Name: "none", Value: hubferry.Null()},
+			{Name: "empty", Value: hubferry.String("")},
+			{Name: "n", Value: hubferry.Long(-7)},
+			{Name: "at", Value: hubferry.Timestamp(0)},
+			{Name: "bytes", Value: hubferry.Binary([]byte{0xff})},
+			{Name: "n", Value: hubferry.Bool(true)},
+			{Name: hubferry.ReplSequence, Value: hubferry.String("1")},
 		},
 		Message:     hubferry.Properties{{Name: hubferry.ContentType, Value: hubferry.Symbol("text/plain")}},
 		Annotations: hubferry.Properties{{Name: "x-own", Value: hubferry.Int(3)}},
@@ -35,9 +39,12 @@ func TestRecordOfAnEvent(t *testing.T) {
 	}
 	text := func(name, value string) kgo.RecordHeader { return kgo.RecordHeader{Key: name, Value: []byte(value)} }
 	want := &kgo.Record{Topic: "t", Partition: 3, Key: []byte("k"), Value: []byte("body"), Headers: []kgo.RecordHeader{
-		text("text", "Grüße"), {Key: "none"}, text("empty", ""), text("n", "-7"), text("at", "1970-01-01T00:00:00.000Z"),
+		text("text", "Grüße"),
+		{Key: "none"},
+		text("empty", ""), text("n", "-7"), text("at", "1970-01-01T00:00:00.000Z"),
 		text("bytes", "\xff"), text("n", "true"),
-		text("amqp-content-type", "text/plain"), text("amqp-annotation-x-own", "3"), {Key: "amqp-footer-f"},
+		text("amqp-content-type", "text/plain"), text("amqp-annotation-x-own", "3"),
+		{Key: "amqp-footer-f"},
 		text("repl-enqueue-time", ";2023-11-14T22:13:20.123Z"), text("repl-sequence", "1;9"), text("repl-offset", ";9"),
 		text("repl-source", ";west/hub/2"), text("repl-id", "task/r/0"),
 	}}

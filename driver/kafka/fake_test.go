@@ -90,7 +90,7 @@ func (c *cluster) answerBadPasswords() {
 		resp, ok := auth.ResponseKind().(*kmsg.SASLAuthenticateResponse)
 		if ok {
 			resp.ErrorCode = kerr.SaslAuthenticationFailed.Code
-			resp.ErrorMessage = kmsg.StringPtr("Authentication failed: Invalid username or password")
+			resp.ErrorMessage = new("Authentication failed: Invalid username or password")
 		}
 		return resp, nil, true
 	})

@@ -35,9 +35,9 @@ func bytesSize(b []byte) int {
 // varintSize returns the length of a zigzag varint of a number that is not negative.
 func varintSize(n int) int { return (bits.Len64(uint64(n)<<1|1) + 6) / 7 }
 
-// tooLarge is a record over the limit.
-type tooLarge struct{ size, limit int }
+// sizeError is a record over the limit.
+type sizeError struct{ size, limit int }
 
-func (t tooLarge) Error() string {
+func (t sizeError) Error() string {
 	return fmt.Sprintf("the record takes %d bytes, at most %d are sent", t.size, t.limit)
 }

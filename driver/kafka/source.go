@@ -118,8 +118,10 @@ func (s *source) Open(ctx context.Context, p *hubferry.Place, after hubferry.Pos
 		return nil, err
 	}
 	if now := t.place(s.topic, p.Index); p.Incarnation != "" && now.Incarnation != p.Incarnation {
-		return nil, &hubferry.Error{Kind: hubferry.Gap, Op: "open", Place: p, From: after.Sequence + 1, To: after.Sequence,
-			Hint: "the topic was deleted and created again"}
+		return nil, &hubferry.Error{
+			Kind: hubferry.Gap, Op: "open", Place: p, From: after.Sequence + 1, To: after.Sequence,
+			Hint: "the topic was deleted and created again",
+		}
 	}
 	if p.Index >= t.count {
 		return nil, &hubferry.Error{Kind: hubferry.NotFound, Op: "open", Place: p, Hint: fmt.Sprintf("the topic has %d partitions", t.count)}

@@ -99,7 +99,8 @@ func Samples() []hubferry.Event {
 		add(fmt.Sprint("key-", i%5), &hubferry.Content{
 			Body: fmt.Appendf(nil, `{"n":%d,"kind":"reading","value":%d.5}`, i, i%7),
 			Properties: hubferry.Properties{
-				{Name: "n", Value: hubferry.Long(int64(i))}, {Name: "kind", Value: hubferry.String("reading")},
+				{Name: "n", Value: hubferry.Long(int64(i))},
+				{Name: "kind", Value: hubferry.String("reading")},
 				{Name: "at", Value: hubferry.Timestamp(1_700_000_000_000 + int64(i))},
 			},
 			Message: hubferry.Properties{{Name: hubferry.ContentType, Value: hubferry.Symbol("application/json")}},
