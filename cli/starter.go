@@ -96,7 +96,7 @@ func starter(from, to string) string {
 func variables(driver, name string) []string {
 	text := strings.ReplaceAll(starters[driver].connection, "VARIABLE", strings.ToUpper(name))
 	var list []string
-	for _, line := range strings.Split(text, "\n") {
+	for line := range strings.SplitSeq(text, "\n") {
 		if m := starterVariable.FindStringSubmatch(line); m != nil && !strings.HasPrefix(strings.TrimSpace(line), "#") {
 			list = append(list, m[1])
 		}

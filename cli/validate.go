@@ -70,11 +70,11 @@ func (e *environment) validate(f *validateFlags) error {
 		return failed(err)
 	}
 	v := e.judge(f)
-	print := v.print
+	report := v.print
 	if f.json {
-		print = v.printJSON
+		report = v.printJSON
 	}
-	if err := print(e.stdout); err != nil {
+	if err := report(e.stdout); err != nil {
 		return failed(err)
 	}
 	if !v.Valid {

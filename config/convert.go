@@ -96,7 +96,7 @@ func (c *converter) count(n int, at position, path string) {
 	c.nodes += n
 	if c.nodes > maxNodes && !c.full {
 		c.full = true
-		c.fail(at, path, "the file has more than %d values, those of aliases included", maxNodes)
+		c.report.add(Error, at, path, tooManyValues)
 	}
 }
 

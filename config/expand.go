@@ -32,6 +32,7 @@ func (x *expander) walk(n *node, strict bool) *node {
 	}
 	out := *n
 	switch n.kind {
+	case nullNode:
 	case scalarNode:
 		x.scalar(&out, strict)
 	case mapNode:
@@ -107,31 +108,27 @@ func (x *expander) put(n *node, references, strict bool) {
 
 // reference writes the value of NAME, NAME:-default or file:PATH.
 func (x *expander) reference(n *node, b *strings.Builder, inside string) {
-	value, name, ok := "", inside, false
-	if path, isFile := strings.CutPrefix(inside, "file:"); isFile {
+	var value string
+	var ok bool
+	name, fallback, hasDefault := strings.Cut(inside, ":-")
+	path, isFile := strings.CutPrefix(inside, "file:")
+	switch {
+	case isFile:
+		name = inside
 		value, ok = x.file(n, path)
-	} else {
-		var fallback string
-		var hasDefault bool
-		name, fallback, hasDefault = strings.Cut(inside, ":-")
-		if !isVariable(name) {
-			x.report.errorAt(n, `"${...}" holds no variable name; it is ${NAME}, ${NAME:-default} or ${file:PATH}, and "$${" for the characters themselves`)
-			n.broken = true
-			return
-		}
-		if strings.Contains(fallback, "${") {
-			x.report.errorAt(n, "the default of ${%s} holds another reference; only plain text can be a default", name)
-			n.broken = true
-			return
-		}
+	case !isVariable(name):
+		x.report.errorAt(n, `"${...}" holds no variable name; it is ${NAME}, ${NAME:-default} or ${file:PATH}, and "$${" for the characters themselves`)
+	case strings.Contains(fallback, "${"):
+		x.report.errorAt(n, "the default of ${%s} holds another reference; only plain text can be a default", name)
+	default:
 		value, ok = x.input.lookup(name)
-		switch {
-		case hasDefault && value == "":
+		if hasDefault && value == "" {
 			// The default stands in the file: it is as literal as the text around it.
 			b.WriteString(fallback)
 			n.loose = true
 			return
-		case !ok:
+		}
+		if !ok {
 			x.report.errorAt(n, "the environment variable %s is not set; set it or write ${%s:-default}", name, name)
 		}
 	}
@@ -139,10 +136,9 @@ func (x *expander) reference(n *node, b *strings.Builder, inside string) {
 		n.broken = true
 		return
 	}
-	ref := expansion{reference: "${" + name + "}", value: value}
 	b.WriteString(value)
-	n.loose = true
-	n.refs = append(n.refs[:len(n.refs):len(n.refs)], ref)
+	ref := expansion{reference: "${" + name + "}", value: value}
+	n.refs, n.loose = append(slices.Clip(n.refs), ref), true
 	if value != "" && !slices.Contains(x.report.expanded, ref) {
 		x.report.expanded = append(x.report.expanded, ref)
 	}

@@ -87,6 +87,7 @@ func (n *node) find(path string) *node {
 	for step := range strings.SplitSeq(path, ".") {
 		var next *node
 		switch n.kind {
+		case nullNode, scalarNode:
 		case mapNode:
 			next = n.get(step)
 		case listNode:
@@ -120,10 +121,10 @@ func (n *node) expansions() []expansion {
 	}
 	list := n.refs
 	for i := range n.entries {
-		list = append(list[:len(list):len(list)], n.entries[i].value.expansions()...)
+		list = append(slices.Clip(list), n.entries[i].value.expansions()...)
 	}
 	for _, item := range n.items {
-		list = append(list[:len(list):len(list)], item.expansions()...)
+		list = append(slices.Clip(list), item.expansions()...)
 	}
 	return list
 }
@@ -144,6 +145,7 @@ func (n *node) describe() string {
 		return "a list"
 	case nullNode:
 		return "nothing"
+	case scalarNode:
 	}
 	// A short word helps the reader and is no secret; anything else may be one.
 	switch {
@@ -199,6 +201,7 @@ func (n *node) plain() any {
 		return list
 	case scalarNode:
 		return n.plainScalar()
+	case nullNode:
 	}
 	return nil
 }

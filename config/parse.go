@@ -23,6 +23,8 @@ const (
 	maxMapKeys = 4_000   // in one map: the parser takes time that is quadratic in it
 )
 
+var tooManyValues = fmt.Sprintf("the file has more than %d values, those of aliases included", maxNodes)
+
 // parse reads a file's text into nodes. It returns nil if there is nothing to go on
 // with; what is wrong is in r.
 func parse(data []byte, r *report) *node {
@@ -137,6 +139,9 @@ func explain(message string) string {
 
 // tooMuch looks for what would take the parser too long or too deep.
 func tooMuch(tokens token.Tokens) (position, string) {
+	if len(tokens) > 2*maxNodes {
+		return positionOf(tokens[2*maxNodes]), tooManyValues
+	}
 	flow, line, run, keys := 0, 0, 0, 0
 	var maps keyCounter
 	for _, tk := range tokens {

@@ -61,7 +61,7 @@ func (p Problem) String() string {
 
 // Problems is all that is wrong with a file, in the order of its lines. As an error it
 // holds at least one problem of severity Error, and the warnings too.
-type Problems []Problem
+type Problems []Problem //nolint:errname // it is a list first, to be ranged over
 
 // Error returns one line for each problem.
 func (p Problems) Error() string {

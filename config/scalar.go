@@ -67,7 +67,7 @@ func (d *decoder) special(n *node, v reflect.Value) (ok, known bool) {
 		v.Set(reflect.ValueOf(hubferry.NewSecret(n.text)))
 		return true, true
 	}
-	u, is := v.Addr().Interface().(encoding.TextUnmarshaler)
+	u, is := reflect.TypeAssert[encoding.TextUnmarshaler](v.Addr())
 	if !is {
 		return false, false
 	}

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/hubferry/hubferry"
@@ -82,17 +83,18 @@ func (s *Start) decodeMap(d *decoder, n *node) {
 // String returns the start as the file has it.
 func (s *Start) String() string {
 	if len(s.Partitions) > 0 {
-		text := ""
+		var list []string
 		for _, id := range slices.Sorted(maps.Keys(s.Partitions)) {
-			text += fmt.Sprintf(", %s: %d", strconv.Quote(id), s.Partitions[id].Position.Sequence+1)
+			list = append(list, fmt.Sprintf("%q: %d", id, s.Partitions[id].Position.Sequence+1))
 		}
-		return "{sequence: {" + text[2:] + "}}"
+		return "{sequence: {" + strings.Join(list, ", ") + "}}"
 	}
 	switch s.Kind {
 	case hubferry.StartLatest:
 		return "latest"
 	case hubferry.StartTime:
 		return s.Time.Format(time.RFC3339Nano)
+	default:
+		return "earliest"
 	}
-	return "earliest"
 }

@@ -38,8 +38,14 @@ func TestDistance(t *testing.T) {
 		a, b string
 		want int
 	}{
-		{"", "", 0}, {"a", "", 1}, {"", "abc", 3}, {"abc", "abc", 0}, {"abc", "acb", 1},
-		{"kitten", "sitting", 3}, {"ab", "ba", 1}, {"abcd", "badc", 2},
+		{"", "", 0},
+		{"a", "", 1},
+		{"", "abc", 3},
+		{"abc", "abc", 0},
+		{"abc", "acb", 1},
+		{"kitten", "sitting", 3},
+		{"ab", "ba", 1},
+		{"abcd", "badc", 2},
 	} {
 		if got := distance(c.a, c.b); got != c.want {
 			t.Errorf("distance(%q, %q) = %d, want %d", c.a, c.b, got, c.want)
@@ -52,8 +58,14 @@ func TestSize(t *testing.T) {
 		text string
 		want Size
 	}{
-		{"0", 0}, {"1", 1}, {"64MiB", 64 << 20}, {"64 MiB", 64 << 20},
-		{"1024KiB", 1 << 20}, {"1kB", 1000}, {"7B", 7}, {"2TiB", 2 << 40},
+		{"0", 0},
+		{"1", 1},
+		{"64MiB", 64 << 20},
+		{"64 MiB", 64 << 20},
+		{"1024KiB", 1 << 20},
+		{"1kB", 1000},
+		{"7B", 7},
+		{"2TiB", 2 << 40},
 	} {
 		var s Size
 		if err := s.UnmarshalText([]byte(c.text)); err != nil || s != c.want {
