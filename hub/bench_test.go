@@ -3,6 +3,7 @@ package hub_test
 import (
 	"bytes"
 	"fmt"
+	"os"
 	"syscall"
 	"testing"
 	"time"
@@ -25,7 +26,10 @@ func cpu() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-func quiet(o *hub.Options) { o.Log, o.Trace, o.Faults = nil, nil, nil }
+func quiet(o *hub.Options) {
+	o.Log, o.Trace, o.Faults = nil, nil, nil
+	o.Dir = os.Getenv("HUB_BENCH_DIR") // empty: memory
+}
 
 // batchOf is a batch envelope with n events of the given size, as the Go client
 // makes it.

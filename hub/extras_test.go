@@ -2,6 +2,7 @@ package hub_test
 
 import (
 	"bytes"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -253,5 +254,47 @@ func TestRareTypes(t *testing.T) {
 	sections, err := amqp.Scan(payload)
 	if err != nil || !bytes.Equal(sections.Bare(payload), event) {
 		t.Errorf("got  % x\nwant % x\n%v", payload, event, err)
+	}
+}
+
+// Many receivers on one connection each get everything of their partition.
+func TestManyReceivers(t *testing.T) {
+	s := start(t, func(o *hub.Options) { o.Trace = nil })
+	const partitions, perPartition, events = 32, 5, 20
+	c := dial(t, s.addr)
+	c.open("root", rootKey)
+	for i := range uint32(partitions * perPartition) {
+		a := amqp.Attach{
+			Name: fmt.Sprint("r", i), Handle: i, Receiver: true, Target: &amqp.Target{},
+			Source: &amqp.Source{Address: fmt.Sprintf("many/ConsumerGroups/$Default/Partitions/%d", i%partitions)},
+		}
+		c.perform(0, &a)
+		c.expect(&a)
+		c.credit(i, 0, 1000)
+	}
+	go func() {
+		p := dial(t, s.addr)
+		p.open("root", rootKey)
+		for i := range uint32(partitions) {
+			p.attachSender(i, fmt.Sprintf("many/Partitions/%d", i))
+		}
+		for i := range uint32(partitions * events) {
+			p.deliver(i%partitions, i, 0, amqp.AppendData(nil, fmt.Appendf(nil, "%d", i/partitions)))
+		}
+	}()
+	next := make([]int, partitions*perPartition)
+	for range partitions * perPartition * events {
+		var tr amqp.Transfer
+		payload := c.expect(&tr)
+		sections, err := amqp.Scan(payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := amqp.NewDecoder(sections.Body.Of(payload))
+		d.Descriptor()
+		if want := fmt.Sprint(next[tr.Handle]); string(d.Binary()) != want {
+			t.Fatalf("link %d: got % x, want %s", tr.Handle, payload, want)
+		}
+		next[tr.Handle]++
 	}
 }

@@ -135,7 +135,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener, namespace string) e
 		return errors.Join(fmt.Errorf("%w %q", ErrUnknownNamespace, namespace), ln.Close())
 	}
 	if !s.track(ln) {
-		return errors.Join(ErrClosed, ln.Close())
+		return ErrClosed
 	}
 	defer s.untrack(ln)
 	stop := context.AfterFunc(ctx, func() { _ = ln.Close() })
