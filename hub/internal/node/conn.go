@@ -67,10 +67,11 @@ type conn struct {
 	readyMu sync.Mutex
 	ready   []*link
 
-	wake   chan struct{}
-	ended  chan struct{} // closed when the connection is over
-	endOne sync.Once
-	isDown atomic.Bool // close was queued, or the connection is over
+	wake    chan struct{}
+	written chan struct{} // closed when close was written
+	ended   chan struct{} // closed when the connection is over
+	endOne  sync.Once
+	isDown  atomic.Bool // close was queued, or the connection is over
 }
 
 type linkName struct {
@@ -83,7 +84,7 @@ func newConn(n *Node, nc net.Conn) *conn {
 		node: n, ns: n.ns, lim: &n.cfg.Limits, nc: nc,
 		id: n.serial.Add(1), remote: nc.RemoteAddr().String(),
 		sessions: map[uint16]*session{}, names: map[linkName]*link{}, links: map[*link]struct{}{},
-		wake: make(chan struct{}, 1), ended: make(chan struct{}),
+		wake: make(chan struct{}, 1), written: make(chan struct{}), ended: make(chan struct{}),
 	}
 	c.space.L = &c.mu
 	c.log = n.cfg.Log.With("conn", c.id, "remote", c.remote)
@@ -225,8 +226,14 @@ func (c *conn) finish(err error) {
 	var syntax amqp.SyntaxError
 	var v *violation
 	switch {
-	case errors.Is(err, errClosed):
+	case errors.Is(err, errClosed): // nothing follows from there: no need to linger
 		c.shut(nil)
+		select {
+		case <-c.written:
+		case <-c.ended:
+		}
+		c.cut()
+		return
 	case errors.As(err, &v):
 		c.shut(&amqp.Error{Condition: v.condition, Description: v.text})
 	case errors.As(err, &size), errors.As(err, &syntax):

@@ -114,6 +114,7 @@ func (c *conn) hangUp() {
 	if half, ok := c.nc.(interface{ CloseWrite() error }); ok {
 		_ = half.CloseWrite()
 	}
+	close(c.written)
 	timer := time.NewTimer(lingerTime)
 	defer timer.Stop()
 	select {
