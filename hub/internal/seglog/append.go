@@ -175,7 +175,7 @@ func (l *Log) roll() error {
 	s.end = l.next
 	l.state.Unlock()
 	// Only an acceleration: a full disk must not stop the append.
-	_ = s.saveIndex()
+	_ = s.saveIndex(true)
 	l.state.Lock()
 	l.segs = append(slices.Clip(l.segs), fresh)
 	l.active = fresh

@@ -278,7 +278,7 @@ func (w *rewriter) finish() error {
 		return err
 	}
 	// Only an acceleration: the index is made anew when it is missing.
-	_ = s.saveIndex()
+	_ = s.saveIndex(true)
 	s.index = nil
 	return nil
 }

@@ -39,7 +39,7 @@
 // NNN.idx holds a segment's summary and sparse index and is only an
 // acceleration: without it, or when it does not fit the segment, the segment
 // is read through. The newest segment has one only after a clean Close. The
-// file "begin" holds the first retained sequence number.
+// file "begin" holds the first retained sequence number and its checksum.
 //
 // # Recovery
 //

@@ -17,26 +17,36 @@ const (
 	summaryBytes = 8 + summaryCount*8 + 4
 )
 
-func (s *segment) summary() [summaryCount]int64 {
-	compacted := int64(0)
+// What a segment was when its index was written.
+const (
+	isCompacted = 1
+	isSealed    = 2 // there is a segment behind it
+)
+
+func (s *segment) summary(sealed bool) [summaryCount]int64 {
+	kind := int64(0)
 	if s.compacted {
-		compacted = 1
+		kind |= isCompacted
+	}
+	if sealed {
+		kind |= isSealed
 	}
 	return [summaryCount]int64{
-		s.base, s.end, compacted, s.floor.nextOffset, s.floor.lastOffset, s.floor.time,
+		s.base, s.end, kind, s.floor.nextOffset, s.floor.lastOffset, s.floor.time,
 		s.last.nextOffset, s.last.lastOffset, s.last.time, s.records, s.size,
 	}
 }
 
-// saveIndex writes the index file of a segment whose end is set. It is not
-// synced: an index that does not fit is not used.
-func (s *segment) saveIndex() error {
+// saveIndex writes the index file of a segment whose end is set; sealed says
+// whether there is a segment behind it. It is not synced: an index that does
+// not fit is not used.
+func (s *segment) saveIndex(sealed bool) error {
 	if s.path == "" {
 		return nil
 	}
 	le := binary.LittleEndian
 	b := []byte(indexMagic)
-	for _, v := range s.summary() {
+	for _, v := range s.summary(sealed) {
 		b = le.AppendUint64(b, uint64(v))
 	}
 	b = le.AppendUint32(b, crc32.Checksum(b, castagnoli))
@@ -55,31 +65,32 @@ func (s *segment) saveIndex() error {
 
 var errNoIndex = errors.New("no usable index")
 
-// loadSummary reads the numbers of a sealed segment from its index file.
-func (s *segment) loadSummary() error {
+// loadSummary reads the numbers of a segment from its index file, and says
+// whether there was a segment behind it.
+func (s *segment) loadSummary() (sealed bool, err error) {
 	f, err := os.Open(s.indexPath())
 	if err != nil {
-		return errNoIndex
+		return false, errNoIndex
 	}
 	defer f.Close() //nolint:errcheck // only read
 	b := make([]byte, summaryBytes)
 	if n, _ := f.ReadAt(b, 0); n < len(b) {
-		return errNoIndex
+		return false, errNoIndex
 	}
 	le := binary.LittleEndian
 	if string(b[:8]) != indexMagic || le.Uint32(b[summaryBytes-4:]) != crc32.Checksum(b[:summaryBytes-4], castagnoli) {
-		return errNoIndex
+		return false, errNoIndex
 	}
 	var v [summaryCount]int64
 	for i := range v {
 		v[i] = int64(le.Uint64(b[8+8*i:]))
 	}
 	floor, last := mark{v[3], v[4], v[5]}, mark{v[6], v[7], v[8]}
-	if v[0] != s.base || (v[2] == 1) != s.compacted || floor != s.floor || s.compacted && (v[1] != s.end || last != s.last) {
-		return errNoIndex
+	if v[0] != s.base || (v[2]&isCompacted != 0) != s.compacted || floor != s.floor || s.compacted && (v[1] != s.end || last != s.last) {
+		return false, errNoIndex
 	}
 	s.end, s.last, s.records, s.size = v[1], last, v[9], v[10]
-	return nil
+	return v[2]&isSealed != 0, nil
 }
 
 // loadIndex reads the entries of a sealed segment. Without a usable file the
@@ -111,7 +122,7 @@ func (s *segment) loadIndex(o *Options) error {
 	s.index = fresh.index
 	s.mu.Unlock()
 	// Only an acceleration: a full disk must not stop readers.
-	_ = fresh.saveIndex()
+	_ = fresh.saveIndex(true)
 	return nil
 }
 

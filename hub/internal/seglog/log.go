@@ -73,6 +73,11 @@ func Open(o Options) (*Log, error) {
 			return nil, fmt.Errorf("open log %s: %w", o.Dir, err)
 		}
 		l.segs, l.active = []*segment{s}, s
+		// From now on a first segment that is missing can be told from one
+		// that retention dropped.
+		if err := l.saveBegin(0, false); err != nil {
+			return nil, fmt.Errorf("open log %s: %w", o.Dir, err)
+		}
 	}
 	s := l.active
 	l.next, l.mark = s.base+s.records, s.last
@@ -84,7 +89,7 @@ func Open(o Options) (*Log, error) {
 
 // recover finds the segments of the folder and opens the newest for writing.
 func (l *Log) recover() error {
-	begin, err := loadBegin(l.o.Dir)
+	begin, known, err := loadBegin(l.o.Dir)
 	if err != nil {
 		return err
 	}
@@ -93,6 +98,9 @@ func (l *Log) recover() error {
 		return err
 	}
 	l.begin = begin
+	if known && len(segs) > 0 && begin < segs[0].base {
+		return &DamageError{File: segs[0].path, Sequence: begin, Reason: "the segment before it is missing"}
+	}
 	if len(segs) == 0 {
 		if l.begin > 0 {
 			return &DamageError{File: filepath.Join(l.o.Dir, segmentName(l.begin, 0)), Sequence: l.begin, Reason: "there are no segments"}
@@ -267,7 +275,7 @@ func (l *Log) finish() error {
 		return err
 	}
 	s.end = l.next
-	return s.saveIndex()
+	return s.saveIndex(false)
 }
 
 // use marks a sealed segment as used and closes the one unused longest when

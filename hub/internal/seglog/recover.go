@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"os"
 	"path/filepath"
@@ -295,7 +296,10 @@ func recoverSegment(o *Options, s *segment, newest bool) error {
 	if err := s.parseHeader(head[:n]); err != nil {
 		return &DamageError{File: s.path, Sequence: s.base, Reason: err.Error()}
 	}
-	if s.loadSummary() == nil {
+	if sealed, err := s.loadSummary(); err == nil {
+		if sealed && newest {
+			return &DamageError{File: s.path, Offset: s.size, Sequence: s.end, Reason: "the segment behind it is missing"}
+		}
 		if st.Size() < s.size {
 			return &DamageError{
 				File: s.path, Offset: st.Size(), Sequence: s.base,
@@ -320,7 +324,7 @@ func recoverSegment(o *Options, s *segment, newest bool) error {
 		return nil
 	}
 	// Only an acceleration: a full disk must not stop the start.
-	_ = s.saveIndex()
+	_ = s.saveIndex(true)
 	s.index = nil
 	return nil
 }
@@ -342,17 +346,27 @@ func truncateFile(o *Options, s *segment) error {
 
 const beginName = "begin"
 
-// loadBegin reads the first retained sequence number; 0 if none was stored.
-func loadBegin(dir string) (int64, error) {
+// formatBegin is the content of the file: the number and its checksum.
+func formatBegin(v int64) string {
+	n := strconv.FormatInt(v, 10)
+	return fmt.Sprintf("%s %08x\n", n, crc32.Checksum([]byte(n), castagnoli))
+}
+
+// loadBegin reads the first retained sequence number. It is not known if none
+// was stored.
+func loadBegin(dir string) (begin int64, known bool, err error) {
 	b, err := os.ReadFile(filepath.Join(dir, beginName))
 	if errors.Is(err, os.ErrNotExist) {
-		return 0, nil
+		return 0, false, nil
 	}
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
-	// What cannot be read counts as 0: the file is written whole or not at all,
-	// and is only a bound that retention finds again.
-	v, _ := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
-	return max(v, 0), nil
+	// What does not match its checksum is not known: it is only a bound, which
+	// retention finds again, but a wrong one would hide events.
+	var v int64
+	if _, err := fmt.Sscan(string(b), &v); err == nil && v >= 0 && string(b) == formatBegin(v) {
+		return v, true, nil
+	}
+	return 0, false, nil
 }

@@ -133,12 +133,19 @@ func TestDamageElsewhere(t *testing.T) {
 			files, _ := filepath.Glob(filepath.Join(dir, "*.seg"))
 			remove(t, files[2])
 		}, "one is missing"},
+		"first segment missing": {func(t *testing.T, dir string) {
+			files, _ := filepath.Glob(filepath.Join(dir, "*.seg"))
+			remove(t, files[0])
+		}, "the segment before it is missing"},
+		"newest segment missing": {func(t *testing.T, dir string) {
+			remove(t, newestFile(t, dir, "*.seg"))
+		}, "the segment behind it is missing"},
 		"all segments missing": {func(t *testing.T, dir string) {
 			files, _ := filepath.Glob(filepath.Join(dir, "*.seg"))
 			for _, f := range files {
 				remove(t, f)
 			}
-			write(t, filepath.Join(dir, beginName), "12")
+			write(t, filepath.Join(dir, beginName), formatBegin(12))
 		}, "there are no segments"},
 		"older segment shortened": {func(t *testing.T, dir string) {
 			files, _ := filepath.Glob(filepath.Join(dir, "*.seg"))

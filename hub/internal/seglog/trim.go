@@ -3,7 +3,6 @@ package seglog
 import (
 	"fmt"
 	"path/filepath"
-	"strconv"
 )
 
 // Keep says what retention keeps.
@@ -123,7 +122,7 @@ func (l *Log) trimTo(begin int64) error {
 
 	// The begin is stored first: a segment must not be gone while the stored
 	// begin lies before it.
-	if err := l.saveBegin(begin); err != nil {
+	if err := l.saveBegin(begin, l.o.Fsync != FsyncNever); err != nil {
 		return err
 	}
 	l.state.Lock()
@@ -156,9 +155,9 @@ func (l *Log) rollTrimmed(begin int64) error {
 	return l.roll()
 }
 
-func (l *Log) saveBegin(begin int64) error {
+func (l *Log) saveBegin(begin int64, durable bool) error {
 	if l.o.Dir == "" {
 		return nil
 	}
-	return WriteFile(filepath.Join(l.o.Dir, beginName), strconv.AppendInt(nil, begin, 10), l.o.Fsync != FsyncNever)
+	return WriteFile(filepath.Join(l.o.Dir, beginName), []byte(formatBegin(begin)), durable)
 }
