@@ -11,9 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/hubferry/hubferry"
 	"github.com/hubferry/hubferry/hub"
@@ -234,8 +233,14 @@ func TestTraceWithoutSecrets(t *testing.T) {
 	}
 	readEvents(t, openSource(t, c), 0, 1)
 	for _, want := range [][]string{
-		{"-> header SASL"}, {"<- header AMQP"}, {"-> ", "open"}, {"-> ", "put-token"}, {"<- ", "202"},
-		{"-> ", "attach", testHub + "/Partitions/0"}, {"-> ", "transfer", "format=0x80013700"}, {"<- ", "disposition", "accepted"},
+		{"-> header SASL"},
+		{"<- header AMQP"},
+		{"-> ", "open"},
+		{"-> ", "put-token"},
+		{"<- ", "202"},
+		{"-> ", "attach", testHub + "/Partitions/0"},
+		{"-> ", "transfer", "format=0x80013700"},
+		{"<- ", "disposition", "accepted"},
 		{"<- ", "transfer", "settled"},
 	} {
 		if len(trace.with(want...)) == 0 {
@@ -328,12 +333,15 @@ func TestLikeMicrosoftsClient(t *testing.T) {
 	e := hubferry.NewEvent(&hubferry.Content{
 		Body: []byte("body"),
 		Message: hubferry.Properties{
-			{Name: hubferry.MessageID, Value: hubferry.String(text)}, {Name: hubferry.CorrelationID, Value: hubferry.String("c")},
+			{Name: hubferry.MessageID, Value: hubferry.String(text)},
+			{Name: hubferry.CorrelationID, Value: hubferry.String("c")},
 			{Name: hubferry.ContentType, Value: hubferry.Symbol(text)},
 		},
 		Properties: hubferry.Properties{
-			{Name: "b", Value: hubferry.Bool(true)}, {Name: "n", Value: hubferry.Int(7)},
-			{Name: "s", Value: hubferry.String("v")}, {Name: "t", Value: hubferry.Timestamp(1700000000000)},
+			{Name: "b", Value: hubferry.Bool(true)},
+			{Name: "n", Value: hubferry.Int(7)},
+			{Name: "s", Value: hubferry.String("v")},
+			{Name: "t", Value: hubferry.Timestamp(1700000000000)},
 		},
 	})
 	if _, err := w.Write(ctx, hubferry.Run{Partition: 1, Events: []*hubferry.Event{&e}}); err != nil {

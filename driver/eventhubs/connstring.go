@@ -61,16 +61,16 @@ func parseConnString(s string) (connString, error) {
 
 func (c connString) check(endpoint string) (connString, error) {
 	if endpoint == "" {
-		return c, errors.New("Endpoint is missing; it looks like Endpoint=sb://contoso.servicebus.windows.net")
+		return c, errors.New("its Endpoint is missing; it looks like Endpoint=sb://contoso.servicebus.windows.net")
 	}
 	u, err := url.Parse(endpoint)
 	if err != nil || u.Host == "" || u.User != nil {
-		return c, errors.New("Endpoint is not a URL; it looks like sb://contoso.servicebus.windows.net")
+		return c, errors.New("its Endpoint is not a URL; it looks like sb://contoso.servicebus.windows.net")
 	}
 	switch strings.ToLower(u.Scheme) {
 	case "sb", "amqps", "amqp", "https", "http":
 	default:
-		return c, errors.New("Endpoint must begin with sb://")
+		return c, errors.New("its Endpoint must begin with sb://")
 	}
 	c.host = u.Host
 	switch {

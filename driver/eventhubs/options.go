@@ -141,15 +141,18 @@ var credentialFields = []struct {
 	},
 	{
 		"clientSecret", func(o *ConnectionOptions) bool { return !o.ClientSecret.IsZero() },
-		[]string{CredentialClientSecret}, nil,
+		[]string{CredentialClientSecret},
+		nil,
 	},
 	{
 		"certificateFile", func(o *ConnectionOptions) bool { return o.CertificateFile != "" },
-		[]string{CredentialClientCertificate}, nil,
+		[]string{CredentialClientCertificate},
+		nil,
 	},
 	{
 		"certificatePassword", func(o *ConnectionOptions) bool { return !o.CertificatePassword.IsZero() },
-		nil, []string{CredentialClientCertificate},
+		nil,
+		[]string{CredentialClientCertificate},
 	},
 }
 

@@ -311,14 +311,18 @@ func (c *peerConn) reply(channel uint16, l *peerLink, msg []byte) error {
 			ids.Items = append(ids.Items, id)
 		}
 		body = ours.Map{
-			{Key: "name", Value: request["name"]}, {Key: "created_at", Value: ours.Timestamp(c.p.created)},
-			{Key: "partition_count", Value: int32(len(c.p.partitions))}, {Key: "partition_ids", Value: ids},
+			{Key: "name", Value: request["name"]},
+			{Key: "created_at", Value: ours.Timestamp(c.p.created)},
+			{Key: "partition_count", Value: int32(len(c.p.partitions))},
+			{Key: "partition_ids", Value: ids},
 		}
 	default:
 		c.p.reads++
 		body = ours.Map{
-			{Key: "begin_sequence_number", Value: int64(0)}, {Key: "last_enqueued_sequence_number", Value: c.p.last},
-			{Key: "last_enqueued_offset", Value: "-1"}, {Key: "is_partition_empty", Value: c.p.last < 0},
+			{Key: "begin_sequence_number", Value: int64(0)},
+			{Key: "last_enqueued_sequence_number", Value: c.p.last},
+			{Key: "last_enqueued_offset", Value: "-1"},
+			{Key: "is_partition_empty", Value: c.p.last < 0},
 			{Key: "last_enqueued_time_utc", Value: ours.Timestamp(0)},
 		}
 	}

@@ -135,6 +135,7 @@ func rawMessage(t testing.TB, e *hubferry.Event) []byte {
 	}
 	var annotations ours.Map
 	switch e.Key.Kind {
+	case hubferry.NoKey:
 	case hubferry.TextKey:
 		annotations = append(annotations, ours.Pair{Key: ours.Symbol("x-opt-partition-key"), Value: string(e.Key.Bytes)})
 	case hubferry.ByteKey:

@@ -40,7 +40,6 @@ type reader struct {
 
 	closing sync.Once
 	closed  chan struct{}
-	err     error // of closing
 }
 
 // The capabilities that a receiver asks for.
@@ -114,17 +113,12 @@ func (r *reader) Read(ctx context.Context, b *hubferry.Batch) error {
 	if r.isClosed() {
 		return hubferry.ErrClosed
 	}
-	size := 0
-	if r.held != nil {
-		size = r.add(b, *r.held)
-		r.held = nil
-	} else {
-		m, err := r.receiver.Receive(ctx, nil)
-		if err != nil {
-			return r.failed(ctx, err)
-		}
-		size = r.add(b, r.convert(m))
+	first, err := r.first(ctx)
+	if err != nil {
+		return r.failed(ctx, err)
 	}
+	b.Events = append(b.Events, first)
+	size := first.Size()
 	for len(b.Events) < b.Limit.Events {
 		m := r.receiver.Prefetched()
 		if m == nil {
@@ -151,9 +145,18 @@ func (r *reader) Read(ctx context.Context, b *hubferry.Batch) error {
 	return nil
 }
 
-func (r *reader) add(b *hubferry.Batch, e hubferry.Event) int {
-	b.Events = append(b.Events, e)
-	return e.Size()
+// first returns the event that did not fit the last batch, or waits for one.
+func (r *reader) first(ctx context.Context) (hubferry.Event, error) {
+	if r.held != nil {
+		e := *r.held
+		r.held = nil
+		return e, nil
+	}
+	m, err := r.receiver.Receive(ctx, nil)
+	if err != nil {
+		return hubferry.Event{}, err
+	}
+	return r.convert(m), nil
 }
 
 // convert makes an event of a message. One whose sections cannot be read is still an

@@ -68,12 +68,10 @@ func (w *wire) Read(p []byte) (int, error) {
 	n := w.deliver(p)
 	for n < len(p) {
 		w.block = n == 0
-		err := w.next()
-		if n > 0 && err != nil { // for later, should it come again
-			return n, nil
-		}
-		if err != nil {
+		if err := w.next(); err != nil && n == 0 {
 			return 0, err
+		} else if err != nil {
+			return n, nil //nolint:nilerr // nothing more at hand; anything worse comes again
 		}
 		n += w.deliver(p[n:])
 	}
