@@ -8,6 +8,8 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/hubferry/hubferry/hub"
 )
 
 func TestPositions(t *testing.T) {
@@ -94,7 +96,7 @@ func TestFutureTimeWaits(t *testing.T) {
 
 // More events than credit and session window hold at a time.
 func TestManyEvents(t *testing.T) {
-	s := start(t, nil)
+	s := start(t, func(o *hub.Options) { o.Trace = nil })
 	p := s.producer("one")
 	const n = 12_000
 	go func() {

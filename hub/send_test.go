@@ -11,6 +11,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/hubferry/hubferry/hub"
 	"github.com/hubferry/hubferry/internal/keyhash"
 )
 
@@ -146,7 +147,7 @@ func TestLargeEvents(t *testing.T) {
 }
 
 func TestFullBatch(t *testing.T) {
-	s := start(t, nil)
+	s := start(t, func(o *hub.Options) { o.Trace = nil })
 	p := s.producer("one")
 	b, err := p.NewEventDataBatch(t.Context(), nil)
 	if err != nil {
