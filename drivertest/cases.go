@@ -44,6 +44,7 @@ func Cases() []Case {
 		{Name: "read/order", missing: source, run: readOrder},
 		{Name: "read/limits", missing: source, run: readLimits},
 		{Name: "read/what is there", missing: source, run: readWhatIsThere},
+		{Name: "read/what is no event", missing: need(source, holes), run: readHoles},
 		{Name: "read/waits", missing: source, run: readWaits},
 		{Name: "read/cancel", shapes: logs, missing: source, run: readCancel},
 		{Name: "read/close ends it", shapes: logs, missing: source, run: readClose},

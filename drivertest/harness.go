@@ -56,6 +56,9 @@ type Harness struct {
 	Stall func(t testing.TB) (release func())
 	// Trim removes the events of a partition up to and including a sequence number.
 	Trim func(t testing.TB, partition int, upTo int64)
+	// Hole puts something that is no event at the end of a partition, such as the control
+	// record of a transaction.
+	Hole func(t testing.TB, partition int)
 	// Recreate deletes the entity and creates it again, empty, under the same name.
 	Recreate func(t testing.TB)
 	// Rejected returns how many events a Queue's Settler has rejected.
@@ -167,6 +170,7 @@ var (
 	sends      = unless(func(h *Harness) bool { return h.Send != nil }, "the harness cannot send as the service's producers do")
 	cuts       = unless(func(h *Harness) bool { return h.Cut != nil }, "the harness cannot cut connections")
 	stalls     = unless(func(h *Harness) bool { return h.Stall != nil }, "the harness cannot stall the service")
+	holes      = unless(func(h *Harness) bool { return h.Hole != nil }, "partitions hold events only")
 	trims      = unless(func(h *Harness) bool { return h.Trim != nil && h.caps().Retention }, "events cannot be made to expire")
 	recreates  = unless(func(h *Harness) bool { return h.Recreate != nil }, "the harness cannot create the hub again")
 	refuses    = unless(func(h *Harness) bool { return h.BadConnection != nil }, "no credential to be refused")

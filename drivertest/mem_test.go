@@ -45,6 +45,7 @@ func harness(shape drivertest.Shape, o mem.HubOptions) func(t testing.TB) *drive
 				return func() { hub().Heal(); close(block) }
 			},
 			Trim:     func(_ testing.TB, p int, upTo int64) { hub().Trim(p, upTo) },
+			Hole:     func(_ testing.TB, p int) { hub().Skip(p, 2) },
 			Recreate: func(testing.TB) { b.Create("ns", "hub", o) },
 			Rejected: func(testing.TB) int { return len(hub().Rejected()) },
 			Patience: 2 * time.Second,

@@ -338,6 +338,17 @@ func readSabotages(over chan struct{}) []sabotage {
 			b.Events = all
 			return nil
 		}}},
+		{name: "Next stays at the last event", by: "read/what is no event", b: broken{read: func(ctx context.Context, r *reader, b *hubferry.Batch) error {
+			for {
+				if err := r.Reader.Read(ctx, b); err != nil {
+					return err
+				}
+				if n := len(b.Events); n > 0 {
+					b.Next = b.Events[n-1].Pos
+					return nil
+				}
+			}
+		}}},
 		{name: "does not wait for events", by: "read/waits", b: broken{read: func(ctx context.Context, r *reader, b *hubferry.Batch) error {
 			ctx, cancel := context.WithTimeout(ctx, time.Millisecond)
 			defer cancel()

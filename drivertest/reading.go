@@ -67,6 +67,32 @@ func readWhatIsThere(s *suite) {
 	}
 }
 
+// readHoles reads on to the end of a partition that does not end with an event. Otherwise
+// its lag would never be zero.
+func readHoles(s *suite) {
+	events := numbered(3)
+	s.h.Inject(s.t, 0, events[:2])
+	s.h.Hole(s.t, 0)
+	src := s.source()
+	info := s.places(src)[0]
+	r := s.open(src, info.Place, info.Begin, hubferry.NoEpoch)
+	b := hubferry.Batch{Limit: hubferry.Limit{Events: 10, Bytes: 1 << 20}}
+	var got []hubferry.Event
+	for b.Next.Sequence < info.End.Sequence || len(got) < 2 {
+		before := b.Next
+		s.must("read up to the end", func(ctx context.Context) error { return r.Read(ctx, &b) })
+		if len(b.Events) == 0 && b.Next == before {
+			s.t.Fatal("Read brought no event, and Next has not moved")
+		}
+		s.checkBatch(&b, got)
+		got = append(got, b.Events...)
+	}
+	s.equal("before the hole", events[:2], got)
+	s.h.Inject(s.t, 0, events[2:])
+	s.equal("behind the hole", events[2:], s.read(r, 1))
+	s.equal("resumed in the hole", events[2:], s.read(s.open(src, info.Place, b.Next, hubferry.NoEpoch), 1))
+}
+
 func readWaits(s *suite) {
 	src := s.source()
 	r := s.fromStart(src, 0)

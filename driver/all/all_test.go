@@ -1,11 +1,36 @@
 package all
 
 import (
+	"flag"
 	"fmt"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/hubferry/hubferry/drivertest"
 )
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// The table in testdata is the one that docs show. It is printed with -v.
+func TestCapabilities(t *testing.T) {
+	const file = "testdata/capabilities.md"
+	got := drivertest.Capabilities(Drivers())
+	t.Log("\n" + got)
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(want) != got {
+		t.Errorf("%s is not what the drivers say; run go test ./driver/all -update", file)
+	}
+}
 
 // Every driver has a name of its own, options for its roles, and fields that a
 // configuration can be checked against and documented from.

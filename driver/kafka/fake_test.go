@@ -212,6 +212,25 @@ func (c *cluster) dump(t testing.TB, partition int) []hubferry.Event {
 	return events
 }
 
+// hole ends a partition with a transaction that was aborted: a record that nobody may
+// read, and a control record.
+func (c *cluster) hole(t testing.TB, partition int) {
+	t.Helper()
+	cl := c.client(t, kgo.TransactionalID("hole"), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	defer cl.Close()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
+	defer cancel()
+	if err := cl.BeginTransaction(); err != nil {
+		t.Fatal(err)
+	}
+	if err := cl.ProduceSync(ctx, &kgo.Record{Topic: topicName, Partition: int32(partition), Value: []byte("aborted")}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	if err := cl.EndTransaction(ctx, kgo.TryAbort); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // stall holds produce requests until it is released.
 func (c *cluster) stall() (release func()) {
 	block := make(chan struct{})
@@ -245,6 +264,7 @@ func fakeHarness(t testing.TB) *drivertest.Harness {
 				t.Fatal(err)
 			}
 		},
+		Hole: c.hole,
 		Recreate: func(t testing.TB) {
 			t.Helper()
 			if err := c.DeleteTopic(topicName); err != nil {

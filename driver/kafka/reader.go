@@ -27,12 +27,12 @@ type reader struct {
 	failed  error
 }
 
-func newReader(s *source, p *hubferry.Place, after hubferry.Position) (*reader, error) {
+func newReader(s *source, p *hubferry.Place, after hubferry.Position, partitions int) (*reader, error) {
 	from := kgo.NewOffset().At(after.Sequence + 1)
 	if after.Epoch > 0 {
 		from = from.WithEpoch(after.Epoch - 1)
 	}
-	bytes := fetchBytes(s.conn.env.Budget)
+	bytes := fetchBytes(s.conn.env.Budget, partitions)
 	cl, err := s.conn.newClient(
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{s.topic: {int32(p.Index): from}}),
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"sync"
 	"time"
 
@@ -126,7 +125,7 @@ func (s *source) Open(ctx context.Context, p *hubferry.Place, after hubferry.Pos
 	if p.Index >= t.count {
 		return nil, &hubferry.Error{Kind: hubferry.NotFound, Op: "open", Place: p, Hint: fmt.Sprintf("the topic has %d partitions", t.count)}
 	}
-	r, err := newReader(s, p, after)
+	r, err := newReader(s, p, after, t.count)
 	if err != nil {
 		return nil, err
 	}
@@ -178,11 +177,17 @@ func (s *source) forget(r *reader) {
 	delete(s.readers, r)
 }
 
-// fetchBytes returns how much of a partition one fetch may bring, so that a client's
-// buffers (what is being read and one fetch ahead) stay a small part of the budget.
-func fetchBytes(budget int64) int32 {
+// fetchBytes returns how much of a partition one fetch may bring. A client holds one
+// fetch that is being read and one ahead; together those of all partitions stay within
+// half of the budget (INV-6). A broker sends a larger record all the same.
+func fetchBytes(budget int64, partitions int) int32 {
 	if budget <= 0 {
-		return 1 << 20
+		return maxFetch
 	}
-	return int32(min(max(budget/16, 64<<10), math.MaxInt32/2, 1<<20))
+	return int32(min(max(budget/int64(4*max(partitions, 1)), minFetch), maxFetch))
 }
+
+const (
+	minFetch = 16 << 10
+	maxFetch = 1 << 20
+)
