@@ -5,6 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/hubferry/hubferry/hub/internal/seglog"
 )
 
@@ -34,14 +36,20 @@ func (n *Namespace) maintain(ctx context.Context) {
 
 // sync makes durable what was confirmed since the last call.
 func (n *Namespace) sync() {
+	var g errgroup.Group
+	g.SetLimit(parallel) // file systems join syncs that come together
 	for _, h := range n.Hubs() {
 		for _, p := range h.Partitions() {
-			if err := p.log.Sync(); err != nil {
-				n.o.Log.Error("sync failed: events confirmed since the last sync may be lost if the machine fails",
-					"namespace", n.o.Name, "hub", h.name, "partition", p.id, "error", err)
-			}
+			g.Go(func() error {
+				if err := p.log.Sync(); err != nil {
+					n.o.Log.Error("sync failed: events confirmed since the last sync may be lost if the machine fails",
+						"namespace", n.o.Name, "hub", h.name, "partition", p.id, "error", err)
+				}
+				return nil
+			})
 		}
 	}
+	_ = g.Wait()
 }
 
 // Maintain applies retention and compaction to all hubs now. It happens by

@@ -122,6 +122,66 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
+// The same on a real file system, which the environment must provide.
+func TestRealFullDisk(t *testing.T) {
+	small := os.Getenv("SEGLOG_SMALL_DISK")
+	if small == "" {
+		t.Skip("SEGLOG_SMALL_DISK does not name a folder on a small file system (mount -t tmpfs -o size=2m ...)")
+	}
+	for _, fsync := range []Fsync{FsyncInterval, FsyncBatch, FsyncNever} {
+		dir, err := os.MkdirTemp(small, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := Options{Dir: dir, Fsync: fsync, SegmentBytes: 100_000}
+		l := open(t, o)
+		stored := 0
+		for round := range 3 {
+			for {
+				_, err := l.Append(t.Context(), []Entry{plain(fmt.Sprint(stored, strings.Repeat("x", 7777)))})
+				if errors.Is(err, syscall.ENOSPC) {
+					break
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				stored++
+			}
+			for { // to the last byte
+				_, err := l.Append(t.Context(), []Entry{plain(fmt.Sprint(stored, "xxx"))})
+				if errors.Is(err, syscall.ENOSPC) {
+					break
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				stored++
+			}
+			if i := l.Info(); i.Last != int64(stored-1) {
+				t.Fatalf("round %d: %d stored, info %+v", round, stored, i)
+			}
+			// Retention makes room again, though it needs a little itself.
+			if err := l.Trim(Keep{Bytes: 300_000}); err != nil {
+				t.Fatal(err)
+			}
+			l = reopen(t, l, o)
+		}
+		recs := readAll(t, l, 0, 1<<20, 100)
+		for _, r := range recs {
+			if !strings.HasPrefix(string(r.Message), fmt.Sprint(r.Sequence, "xxx")) {
+				t.Fatalf("record %d is %.20s", r.Sequence, r.Message)
+			}
+		}
+		if last := recs[len(recs)-1].Sequence; last != int64(stored-1) {
+			t.Errorf("the last record is %d, %d were stored", last, stored)
+		}
+		_ = l.Close()
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // A disk that refuses even the truncation leaves half a batch in the file. It
 // is taken back before the next batch, or by the next Open.
 func TestFailedRollback(t *testing.T) {

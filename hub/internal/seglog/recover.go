@@ -346,9 +346,10 @@ func truncateFile(o *Options, s *segment) error {
 
 const beginName = "begin"
 
-// formatBegin is the content of the file: the number and its checksum.
+// formatBegin is the content of the file: the number and its checksum. The
+// width is fixed so that the file can be written in place.
 func formatBegin(v int64) string {
-	n := strconv.FormatInt(v, 10)
+	n := fmt.Sprintf("%020d", v)
 	return fmt.Sprintf("%s %08x\n", n, crc32.Checksum([]byte(n), castagnoli))
 }
 
@@ -364,8 +365,8 @@ func loadBegin(dir string) (begin int64, known bool, err error) {
 	}
 	// What does not match its checksum is not known: it is only a bound, which
 	// retention finds again, but a wrong one would hide events.
-	var v int64
-	if _, err := fmt.Sscan(string(b), &v); err == nil && v >= 0 && string(b) == formatBegin(v) {
+	digits, _, _ := strings.Cut(string(b), " ")
+	if v, err := strconv.ParseInt(digits, 10, 64); err == nil && v >= 0 && string(b) == formatBegin(v) {
 		return v, true, nil
 	}
 	return 0, false, nil

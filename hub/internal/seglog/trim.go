@@ -2,6 +2,7 @@ package seglog
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 )
 
@@ -104,28 +105,26 @@ func (l *Log) seekByte(r reading, pos int64) (int64, error) {
 
 // trimTo moves the begin and drops the segments that lie before it.
 func (l *Log) trimTo(begin int64) error {
-	if err := l.rollTrimmed(begin); err != nil {
-		return err
-	}
+	// Without room for a new segment the newest one stays; the others may go.
+	rolled := l.rollTrimmed(begin)
 	l.state.Lock()
 	if l.closed {
 		l.state.Unlock()
 		return ErrClosed
 	}
-	begin = min(begin, l.seen.next)
-	if begin <= l.begin {
-		l.state.Unlock()
-		return nil
-	}
-	l.begin = begin
+	old := l.begin
+	begin = max(min(begin, l.seen.next), old)
 	l.state.Unlock()
 
 	// The begin is stored first: a segment must not be gone while the stored
 	// begin lies before it.
-	if err := l.saveBegin(begin, l.o.Fsync != FsyncNever); err != nil {
-		return err
+	if begin > old {
+		if err := l.saveBegin(begin, l.o.Fsync != FsyncNever); err != nil {
+			return err
+		}
 	}
 	l.state.Lock()
+	l.begin = begin
 	n := 0
 	for n < len(l.segs)-1 && l.segs[n].end <= begin {
 		n++
@@ -138,7 +137,7 @@ func (l *Log) trimTo(begin int64) error {
 	for _, s := range gone {
 		s.remove()
 	}
-	return nil
+	return rolled
 }
 
 // rollTrimmed begins a new segment when all of the newest one is to go, so
@@ -155,9 +154,23 @@ func (l *Log) rollTrimmed(begin int64) error {
 	return l.roll()
 }
 
+// saveBegin stores the begin in place: retention must work on a full disk,
+// where no other file could be written. Half a write does not match its
+// checksum and counts as none.
 func (l *Log) saveBegin(begin int64, durable bool) error {
 	if l.o.Dir == "" {
 		return nil
 	}
-	return WriteFile(filepath.Join(l.o.Dir, beginName), []byte(formatBegin(begin)), durable)
+	f, err := os.OpenFile(filepath.Join(l.o.Dir, beginName), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt([]byte(formatBegin(begin)), 0)
+	if err == nil && durable {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	return err
 }

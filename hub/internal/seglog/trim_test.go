@@ -1,8 +1,10 @@
 package seglog
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -139,4 +141,32 @@ func TestTrimUnderReader(t *testing.T) {
 			t.Fatalf("read %v, %v", messages(b.Records), err)
 		}
 	})
+}
+
+// On a full disk the newest segment cannot be replaced; the older ones go all
+// the same, and the newest when there is room.
+func TestTrimOnFullDisk(t *testing.T) {
+	l, f, o := faulty(t, FsyncInterval)
+	l.o.SegmentBytes = 700
+	for i := range 40 {
+		put(t, l, plain(fmt.Sprint(i)))
+	}
+	f.set(func(f *faults) { f.room = 0 })
+	if err := l.trimTo(40); !errors.Is(err, syscall.ENOSPC) {
+		t.Error(err)
+	}
+	if i := l.Info(); !i.Empty || i.Begin != 40 || len(l.segs) != 1 {
+		t.Errorf("info %+v, %d segments", i, len(l.segs))
+	}
+	f.set(func(f *faults) { f.room = -1 })
+	if err := l.trimTo(40); err != nil {
+		t.Error(err)
+	}
+	if i := l.Info(); !i.Empty || i.Begin != 40 || len(l.segs) != 1 || i.Bytes != segmentHead {
+		t.Errorf("info %+v, %d segments", i, len(l.segs))
+	}
+	l = reopen(t, l, o)
+	if s := put(t, l, plain("next")); s.First != 40 {
+		t.Errorf("span %+v", s)
+	}
 }
