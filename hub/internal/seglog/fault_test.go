@@ -129,7 +129,7 @@ func TestRealFullDisk(t *testing.T) {
 		t.Skip("SEGLOG_SMALL_DISK does not name a folder on a small file system (mount -t tmpfs -o size=2m ...)")
 	}
 	for _, fsync := range []Fsync{FsyncInterval, FsyncBatch, FsyncNever} {
-		dir, err := os.MkdirTemp(small, "")
+		dir, err := os.MkdirTemp(small, "") //nolint:usetesting // it must lie on the small file system
 		if err != nil {
 			t.Fatal(err)
 		}
