@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"sync"
@@ -48,6 +49,7 @@ func newConnection(o *ConnectionOptions, env hubferry.Env) (*connection, error) 
 	c.base = []kgo.Opt{
 		kgo.SeedBrokers(seeds...), kgo.ClientID("hubferry-" + env.Instance), kgo.Dialer(dial),
 		kgo.RetryTimeout(5 * time.Second), // an outage is the engine's business soon
+		kgo.RetryBackoffFn(backoff),
 	}
 	if o.SASL != nil {
 		c.base = append(c.base, saslOpt(o.SASL))
@@ -66,6 +68,13 @@ func (c *connection) newClient(more ...kgo.Opt) (*kgo.Client, error) {
 		return nil, &hubferry.Error{Kind: hubferry.Fatal, Op: "make a Kafka client", Err: err}
 	}
 	return cl, nil
+}
+
+// backoff is how long franz-go waits before it repeats a request for the n-th time. It is
+// short: what lasts is seen and waited for by the engine.
+func backoff(n int) time.Duration {
+	d := min(50*time.Millisecond<<min(n, 10), time.Second)
+	return d/2 + rand.N(d/2)
 }
 
 func saslOpt(o *SASLOptions) kgo.Opt {

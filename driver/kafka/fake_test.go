@@ -100,7 +100,7 @@ func (c *cluster) options() *kafka.ConnectionOptions {
 	return &kafka.ConnectionOptions{
 		Brokers:         c.ListenAddrs(),
 		SASL:            &kafka.SASLOptions{Mechanism: kafka.MechanismPlain, Username: userName, Password: hubferry.NewSecret(password)},
-		DeliveryTimeout: 10 * time.Second,
+		DeliveryTimeout: 15 * time.Second,
 	}
 }
 
@@ -274,7 +274,7 @@ func fakeHarness(t testing.TB) *drivertest.Harness {
 				t.Fatal(err)
 			}
 		},
-		Patience:   5 * time.Second,
+		Patience:   20 * time.Second,
 		Goroutines: []string{"franz-go/pkg/kfake."}, // a fetch that waits outlives its connection
 	}
 }
