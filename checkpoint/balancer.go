@@ -39,6 +39,7 @@ type Balancer struct {
 	resting map[string]rest      // partitions that we lost or gave back, not to be taken at once
 	slot    *slot                // our presence record, if we have one
 	written reading              // the store's time by our last write
+	rounded time.Time            // when a round went well for the last time
 	fault   error                // of the last round, for Next
 	refused error                // why we cannot work at all
 }
@@ -148,6 +149,7 @@ func (b *Balancer) start(ctx context.Context) {
 	if b.over {
 		return
 	}
+	b.rounded = time.Now()
 	ctx, b.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	b.running.Go(func() { b.renewals(ctx) })
 	b.running.Go(func() { newRounds(b).run(ctx) })

@@ -20,7 +20,8 @@ var group = hubferry.ID{Namespace: "west.example.net", Hub: "telemetry", Consume
 type source struct {
 	mu     sync.Mutex
 	places []*hubferry.Place
-	err    error // of the next readers
+	err    error // of all reads
+	closed error // of all openings
 }
 
 func newSource(n int) *source {
@@ -54,7 +55,17 @@ func (s *source) Resolve(context.Context, *hubferry.Place, hubferry.Start) (hubf
 func (s *source) Open(context.Context, *hubferry.Place, hubferry.Position, int64) (hubferry.Reader, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.closed != nil {
+		return nil, s.closed
+	}
 	return &emptyReader{s}, nil
+}
+
+// refuse makes all openings return an error.
+func (s *source) refuse(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = err
 }
 
 // fail makes all reads return an error.

@@ -64,11 +64,12 @@ func (b *Balancer) renewable() (rs []renewal, unsure bool) {
 	b.mu.Lock()
 	defer b.unlock()
 	rs = make([]renewal, 0, len(b.held)+1)
-	if b.slot != nil {
+	now := time.Now()
+	// Who cannot balance must not be counted on, although he may keep what he has.
+	if b.slot != nil && now.Sub(b.rounded) < b.o.Expiry {
 		rs = append(rs, renewal{record: b.slot.record, slot: b.slot})
 		unsure = b.slot.unsure
 	}
-	now := time.Now()
 	for _, c := range b.held {
 		if !c.certain(now) {
 			continue

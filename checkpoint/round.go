@@ -22,6 +22,7 @@ type rounds struct {
 	idle    time.Time         // since when something is free that nobody takes
 	warned  map[string]bool   // owners that were reported
 	left    []string          // partitions whose record has our name for nothing
+	unread  bool              // checkpoints could not be read, so it is no use to claim more
 }
 
 func newRounds(b *Balancer) *rounds {
@@ -75,11 +76,11 @@ func (b *Balancer) fail(err error) {
 	poke(b.wake)
 }
 
-// well forgets an error that Next has not returned.
+// well notes that a round went well, and forgets an error that Next has not returned.
 func (b *Balancer) well() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.fault = nil
+	b.fault, b.rounded = nil, time.Now()
 }
 
 // refuse makes all calls of Next return an error.
@@ -100,8 +101,12 @@ func (r *rounds) round(ctx context.Context) (settled bool, err error) {
 			return false, err
 		}
 	}
+	r.b.tidy()
 	if err := r.attend(ctx); err != nil {
 		return false, err
+	}
+	if err := r.deliver(ctx); err != nil {
+		return false, err // what we have must be moved before we take more
 	}
 	began := time.Now()
 	records, err := r.list(ctx, r.b.o.Group)
@@ -120,6 +125,22 @@ func (r *rounds) round(ctx context.Context) (settled bool, err error) {
 		return false, err
 	}
 	return p.settled, r.deliver(ctx)
+}
+
+// tidy drops claims that Next has not returned and should not.
+func (b *Balancer) tidy() {
+	b.mu.Lock()
+	defer b.unlock()
+	now := time.Now()
+	for partition, c := range b.held {
+		switch {
+		case !c.given && (c.closing || c.gone):
+			c.drop() // nobody else will release it
+		case !c.ready && now.Sub(c.taken) > b.o.Expiry:
+			c.drop() // others may be able to read its checkpoint
+			b.rest(partition)
+		}
+	}
 }
 
 // refresh asks the source for its partitions, once in a while.
@@ -198,11 +219,6 @@ func (r *rounds) look(records, present []hubferry.Ownership, began time.Time) (*
 	r.left = r.left[:0]
 	b.mu.Lock()
 	defer b.unlock()
-	for _, c := range b.held {
-		if !c.given && (c.closing || c.gone) {
-			c.drop() // nobody else will release it
-		}
-	}
 	for _, o := range records {
 		partition := o.ID.Partition
 		etags[partition] = o.ETag
@@ -320,7 +336,7 @@ func (r *rounds) shed(n int) {
 		}
 		c.end()
 		if n--; !c.given {
-			poke(b.hurry) // for look to drop it
+			poke(b.hurry) // for tidy to drop it
 		}
 	}
 }

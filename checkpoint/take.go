@@ -88,14 +88,14 @@ func (r *rounds) deliver(ctx context.Context) error {
 		}
 	}
 	b.mu.Unlock()
-	if len(fresh) == 0 {
+	if len(fresh) == 0 && !r.unread {
 		return nil
 	}
 	slices.SortFunc(fresh, func(x, y *claim) int { return comparePartition(x.id.Partition, y.id.Partition) })
 	ctx, cancel := context.WithTimeout(ctx, b.patience)
 	defer cancel()
 	checkpoints, err := b.o.Store.ListCheckpoints(ctx, b.o.Group)
-	if err != nil {
+	if r.unread = err != nil; r.unread {
 		return err
 	}
 	b.mu.Lock()

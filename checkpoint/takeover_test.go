@@ -282,32 +282,3 @@ func TestBadCheckpoint(t *testing.T) {
 		}
 	})
 }
-
-// A release that the store delays until we have the partition again must not take our
-// name out of the record for a second time.
-func TestLateRelease(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		data, hub := mem.New(), newSource(1)
-		store := data.Handle()
-		a := start(t, "a", hub, store, nil)
-		defer a.stop()
-		old := a.one()
-		// From now on nothing is renewed; the answer to the release comes much later.
-		store.SetFault(func(c mem.Call) mem.Fault {
-			if c.Op == mem.ClaimOwnership {
-				return mem.Fault{Before: 3 * time.Minute}
-			}
-			return mem.Fault{}
-		})
-		<-old.Lost // the instance calls Release now, which hangs
-		synctest.Wait()
-		store.SetFault(nil)
-		again := a.one()
-		time.Sleep(5 * time.Minute)
-		select {
-		case <-again.Lost:
-			t.Error("the partition was lost by the release of an earlier claim")
-		default:
-		}
-	})
-}
