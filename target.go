@@ -53,7 +53,9 @@ type Writer interface {
 // partition in flight and still never store them out of order (G-5). Submit returns
 // when the run is queued; done is called once, in order of submission per partition,
 // when its fate is known. When one run fails, all later ones of that partition that are
-// not confirmed have failed before done is called for the first of them.
+// not confirmed fail too, and so does every Submit with an error of kind Aborted until a
+// Write has succeeded: who submits may not have heard of the failure yet, and would store
+// a run behind one that failed.
 type Submitter interface {
 	Submit(ctx context.Context, r Run, done func(Receipt, error))
 }
