@@ -737,3 +737,25 @@ func TestShutdownTellsClients(t *testing.T) {
 		t.Error("the port still takes connections")
 	}
 }
+
+// Python's asynchronous client detaches links after it has ended their session. The
+// connection goes on, and the channel can be begun again.
+func TestDetachAfterEnd(t *testing.T) {
+	s := start(t, nil)
+	c := dial(t, s.addr)
+	c.open("root", rootKey)
+	for range 2 {
+		c.perform(3, &amqp.Begin{NextOutgoingID: 1, IncomingWindow: 100, OutgoingWindow: 100})
+		c.expect(&amqp.Begin{})
+		c.perform(3, &amqp.End{})
+		c.expect(&amqp.End{})
+		c.perform(3, &amqp.Detach{Handle: 1, Closed: true})
+		c.perform(3, &amqp.Disposition{Receiver: true, First: 1, Settled: true})
+	}
+	c.perform(0, &amqp.Close{})
+	var cl amqp.Close
+	c.expect(&cl)
+	if cl.Error != nil {
+		t.Errorf("close with %v", cl.Error)
+	}
+}

@@ -104,7 +104,8 @@ func (c *conn) onEnd(f amqp.Frame) error {
 	// The links go before the answer does: the Go client ends a session to free
 	// the $cbs pair and begins the next one at once.
 	s.release()
-	delete(c.sessions, f.Channel)
+	// It stays known, as one that has ended: Python's client detaches the links of its
+	// management requests after it has ended their session, which is to be ignored.
 	s.end(nil)
 	return nil
 }
