@@ -289,8 +289,8 @@ func TestSubmitKeepsOrderWhenOneFails(t *testing.T) {
 				fates = append(fates, fmt.Sprint(i, err == nil))
 			})
 		}
-		synctest.Wait()
 		time.Sleep(2 * time.Second)
+		synctest.Wait()
 		if got := fmt.Sprint(fates); got != "[0 true 1 false 2 false]" {
 			t.Error(got)
 		}
