@@ -191,7 +191,11 @@ func (f *FrameReader) makeRoom(n int) {
 		f.end = copy(grown, f.buf)
 		f.buf = grown
 	case f.start+n > len(f.buf):
-		f.end = copy(f.buf, f.buf[f.start:f.end])
-		f.start = 0
+		to := f.buf
+		if f.end == len(f.buf) && len(f.buf) < limit { // as above
+			to = make([]byte, min(2*len(f.buf), limit))
+		}
+		f.end = copy(to, f.buf[f.start:f.end])
+		f.buf, f.start = to, 0
 	}
 }

@@ -227,6 +227,39 @@ func TestFrameReader(t *testing.T) {
 	}
 }
 
+// countedReader counts the calls that a stream is read with.
+type countedReader struct {
+	r     io.Reader
+	calls int
+}
+
+func (c *countedReader) Read(p []byte) (int, error) {
+	c.calls++
+	return c.r.Read(p)
+}
+
+// TestFrameReaderGrows checks that a busy stream of frames that never end where the
+// buffer does is read in large pieces.
+func TestFrameReaderGrows(t *testing.T) {
+	var stream []byte
+	const frames = 2000
+	for range frames {
+		var mark int
+		stream, mark = amqp.BeginFrame(stream, amqp.TypeAMQP, 0)
+		stream = amqp.EndFrame(append(stream, make([]byte, 1001)...), mark)
+	}
+	in := &countedReader{r: bytes.NewReader(stream)}
+	f := amqp.NewFrameReader(in, 65536)
+	for range frames {
+		if _, err := f.Next(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if most := 2*len(stream)/(2*65536) + 10; in.calls > most {
+		t.Errorf("%d reads for %d bytes, want %d at most", in.calls, len(stream), most)
+	}
+}
+
 func TestFrameReaderRefuses(t *testing.T) {
 	for name, b := range map[string][]byte{
 		"too small":    {0, 0, 0, 7, 2, 0, 0, 0},
