@@ -72,7 +72,7 @@ type environment struct {
 
 // main runs one command line.
 func (e *environment) main(ctx context.Context) int {
-	root := e.root()
+	root := e.root() //nolint:contextcheck // cobra hands the context to the command
 	root.SetArgs(e.args)
 	err := root.ExecuteContext(ctx)
 	if err == nil {

@@ -241,10 +241,12 @@ func keyOf(line []byte, path string) (string, error) {
 		return "", fmt.Errorf("--key needs JSON lines: %w", err)
 	}
 	for field := range strings.SplitSeq(path, ".") {
-		object, ok := v.(map[string]any)
-		if v, ok = object[field]; !ok {
+		object, _ := v.(map[string]any) // nothing else has fields
+		inner, ok := object[field]
+		if !ok {
 			return "", fmt.Errorf("there is no field %q for the key", path)
 		}
+		v = inner
 	}
 	switch v := v.(type) {
 	case nil:

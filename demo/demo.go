@@ -61,7 +61,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer world.close()
+	defer world.close(ctx)
 	config := filepath.Join(o.Dir, "hubferry.yaml")
 	if err := os.WriteFile(config, []byte(world.config()), 0o600); err != nil {
 		return nil, err

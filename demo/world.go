@@ -85,7 +85,7 @@ func newWorld(ctx context.Context, sets []dataset) (*world, error) {
 	for _, n := range options.Namespaces {
 		ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 		if err != nil {
-			w.close()
+			w.close(ctx)
 			return nil, err
 		}
 		addresses[n.Name] = ln.Addr().String()
@@ -93,7 +93,7 @@ func newWorld(ctx context.Context, sets []dataset) (*world, error) {
 	}
 	w.west, w.east, w.address = hub.ConnectionString(addresses["west"], hub.DefaultRule(), ""), hub.ConnectionString(addresses["east"], hub.DefaultRule(), ""), addresses["west"]
 	if err := w.connect(); err != nil {
-		w.close()
+		w.close(ctx)
 		return nil, err
 	}
 	return w, nil
@@ -111,8 +111,8 @@ func (w *world) connect() error {
 	return nil
 }
 
-func (w *world) close() {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) //nolint:forbidigo // everything else is over
+func (w *world) close(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	for _, p := range w.producers {
 		_ = p.Close(ctx) // the server goes next

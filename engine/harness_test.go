@@ -82,7 +82,7 @@ func (x *run) finish() {
 func (x *run) kill() {
 	x.deal.lose()
 	x.stop()
-	<-x.done
+	<-x.done //nolint:errcheck // a process that dies has no last word
 }
 
 // settled waits, in fake time, until n inputs are settled and saved.

@@ -13,8 +13,3 @@ func flusher(e hubferry.Editor) (hubferry.Flusher, bool) {
 	f, ok := e.(hubferry.Flusher)
 	return f, ok
 }
-
-func settler(r hubferry.Reader) (hubferry.Settler, bool) {
-	s, ok := r.(hubferry.Settler)
-	return s, ok
-}
