@@ -248,3 +248,32 @@ func TestLateRelease(t *testing.T) {
 		}
 	})
 }
+
+// A partition that its owner by the shares gives back again and again is tried by others.
+func TestOthersTry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		data, hub := mem.New(), newSource(1)
+		broken := balancer(t, hub, data.Handle(), nil)
+		stopped := make(chan struct{})
+		go func() {
+			defer close(stopped)
+			for {
+				c, err := broken.Next(t.Context())
+				if err != nil {
+					return
+				}
+				if err := c.Release(t.Context()); err != nil {
+					t.Error(err)
+				}
+			}
+		}()
+		time.Sleep(5 * time.Minute) // it rests for a minute by now
+		b := start(t, "b", hub, data.Handle(), nil)
+		defer b.stop()
+		b.waitFor(1, 3*time.Minute)
+		if err := broken.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		<-stopped
+	})
+}
