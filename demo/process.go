@@ -52,7 +52,7 @@ func (p *process) kill() {
 		return
 	}
 	_ = p.cmd.Process.Kill() // it may be gone already
-	<-p.exit //nolint:errcheck // what is killed ends with an error
+	<-p.exit                 //nolint:errcheck // what is killed ends with an error
 	p.cmd = nil
 }
 

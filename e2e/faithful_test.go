@@ -36,7 +36,10 @@ func varied() []message {
 	bodies := []azeventhubs.AMQPAnnotatedMessageBody{
 		data(""), data("plain"), data("\x00\xff\xfe not UTF-8"), data("two", "sections"), data("", "", "x"),
 		data(strings.Repeat("large ", 50_000)),
-		{Value: "a value"}, {Value: int64(-7)}, {Value: map[string]any{"a": int32(1), "b": []any{"x", true}}}, {Value: []byte{1, 2}},
+		{Value: "a value"},
+		{Value: int64(-7)},
+		{Value: map[string]any{"a": int32(1), "b": []any{"x", true}}},
+		{Value: []byte{1, 2}},
 		{Sequence: [][]any{{int32(1), "two"}, {nil}}},
 	}
 	properties := []map[string]any{

@@ -38,8 +38,11 @@ tasks:
 		code int
 		want []string
 	}{
-		"mistakes": {[]string{"run", "--config", write("mistakes.yaml", "version: 1\nconections: {}\ntasks:\n  a: { sorce: west/x, target: 7 }\n")}, 2,
-			[]string{`mistakes.yaml:2:1`, `"connections"`, `mistakes.yaml:4:`, `"source"`}},
+		"mistakes": {
+			[]string{"run", "--config", write("mistakes.yaml", "version: 1\nconections: {}\ntasks:\n  a: { sorce: west/x, target: 7 }\n")},
+			2,
+			[]string{`mistakes.yaml:2:1`, `"connections"`, `mistakes.yaml:4:`, `"source"`},
+		},
 		"no file":        {[]string{"run", "--config", filepath.Join(dir, "none.yaml")}, 2, []string{"none.yaml"}},
 		"wrong key":      {config("key.yaml", wrongKey, "load", "hubferry", "load"), 1, []string{"load", "signature"}},
 		"no such hub":    {config("hub.yaml", h.west, "nohub", "hubferry", "load"), 1, []string{"nohub", "could not be found"}},
