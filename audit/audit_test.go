@@ -52,26 +52,42 @@ func TestCompare(t *testing.T) {
 		want audit.Report
 	}{
 		"faithful": {func(r []audit.Record) []audit.Record { return r }, audit.Report{}},
-		"lost": {func(r []audit.Record) []audit.Record { return slices.Delete(r, 4, 5) },
-			audit.Report{Lost: 1, Examples: []string{"west/in/0@2 is lost"}}},
+		"lost": {
+			func(r []audit.Record) []audit.Record { return slices.Delete(r, 4, 5) },
+			audit.Report{Lost: 1, Examples: []string{"west/in/0@2 is lost"}},
+		},
 		"a later copy": {func(r []audit.Record) []audit.Record { return append(r, r[4]) }, audit.Report{Duplicates: 1}},
-		"body altered": {func(r []audit.Record) []audit.Record { r[4].Parts["body"] = "x"; return r },
-			audit.Report{Altered: 1, Examples: []string{"west/in/0@2 was altered: body was body 4 and is x"}}},
-		"type altered": {func(r []audit.Record) []audit.Record { r[4].Parts["property/n"] = "long 4"; return r },
-			audit.Report{Altered: 1, Examples: []string{"west/in/0@2 was altered: property/n was int 4 and is long 4"}}},
-		"invented": {func(r []audit.Record) []audit.Record { r[4].Parts["message/message-id"] = "x"; return r },
-			audit.Report{Altered: 1, Examples: []string{"west/in/0@2 was altered: message/message-id was invented"}}},
-		"property gone": {func(r []audit.Record) []audit.Record { delete(r[4].Parts, "property/n"); return r },
-			audit.Report{Altered: 1, Examples: []string{"west/in/0@2 was altered: property/n is missing"}}},
-		"key gone": {func(r []audit.Record) []audit.Record { r[0].Key = nil; return r },
+		"body altered": {
+			func(r []audit.Record) []audit.Record { r[4].Parts["body"] = "x"; return r },
+			audit.Report{Altered: 1, Examples: []string{"west/in/0@2 was altered: body was body 4 and is x"}},
+		},
+		"type altered": {
+			func(r []audit.Record) []audit.Record { r[4].Parts["property/n"] = "long 4"; return r },
+			audit.Report{Altered: 1, Examples: []string{"west/in/0@2 was altered: property/n was int 4 and is long 4"}},
+		},
+		"invented": {
+			func(r []audit.Record) []audit.Record { r[4].Parts["message/message-id"] = "x"; return r },
+			audit.Report{Altered: 1, Examples: []string{"west/in/0@2 was altered: message/message-id was invented"}},
+		},
+		"property gone": {
+			func(r []audit.Record) []audit.Record { delete(r[4].Parts, "property/n"); return r },
+			audit.Report{Altered: 1, Examples: []string{"west/in/0@2 was altered: property/n is missing"}},
+		},
+		"key gone": {
+			func(r []audit.Record) []audit.Record { r[0].Key = nil; return r },
 			audit.Report{Altered: 1, Reordered: 1, Examples: []string{
 				"west/in/0@0 was altered: it gained or lost its partition key", "west/in/0@0 is out of order",
-			}}},
-		"two of one key swapped": {func(r []audit.Record) []audit.Record { r[0], r[6] = r[6], r[0]; return r },
-			audit.Report{Reordered: 1, Examples: []string{"west/in/0@0 is out of order"}}},
+			}},
+		},
+		"two of one key swapped": {
+			func(r []audit.Record) []audit.Record { r[0], r[6] = r[6], r[0]; return r },
+			audit.Report{Reordered: 1, Examples: []string{"west/in/0@0 is out of order"}},
+		},
 		"two of different keys swapped": {func(r []audit.Record) []audit.Record { r[0], r[1] = r[1], r[0]; return r }, audit.Report{}},
-		"another partition": {func(r []audit.Record) []audit.Record { r[0].Partition = "1"; return r },
-			audit.Report{Misplaced: 1, Examples: []string{"west/in/0@0 went to partition 1"}}},
+		"another partition": {
+			func(r []audit.Record) []audit.Record { r[0].Partition = "1"; return r },
+			audit.Report{Misplaced: 1, Examples: []string{"west/in/0@0 went to partition 1"}},
+		},
 		"foreign": {func(r []audit.Record) []audit.Record { return append(r, audit.Record{Partition: "0"}) }, audit.Report{Foreign: 1}},
 		"stray": {func(r []audit.Record) []audit.Record {
 			s := replicate(r[:1])[0]
