@@ -1,7 +1,10 @@
 package hubferry
 
 import (
+	"cmp"
 	"context"
+	"math"
+	"slices"
 	"time"
 )
 
@@ -29,6 +32,13 @@ type Resumer interface {
 	Resume(ctx context.Context, state []byte, tail []Event) error
 	// State returns the state as of the events that were edited so far, at most 1 KiB.
 	State() []byte
+}
+
+// Closer is the optional side of an Editor that holds something open: a program, a file, a
+// connection. The engine closes an editor once, when its partition is given up or begins
+// anew.
+type Closer interface {
+	Close(ctx context.Context) error
 }
 
 // EditorFunc makes an Editor of a function that sees one event at a time. The function
@@ -88,6 +98,7 @@ type slot struct {
 
 // output is an event made by Merge.
 type output struct {
+	before  int // the event of the draft that it precedes
 	event   Event
 	tickets []Ticket
 }
@@ -139,17 +150,23 @@ func (d *Draft) Replace(i int, parts ...Event) {
 // tickets until it passes them to Merge.
 func (d *Draft) Hold(i int) []Ticket { return d.take(i) }
 
-// Merge adds events that settle held inputs: the inputs are done when all these events
-// are confirmed. With no events the inputs are dropped.
-func (d *Draft) Merge(held []Ticket, into ...Event) {
+// Merge adds events that settle held inputs, ahead of event number before of the draft, or
+// at the end with len(d.Events): what was held of a key comes ahead of what follows it
+// (INV-4). The inputs are done when all these events are confirmed; with no events they
+// are dropped. The tickets of one Hold go into one Merge. It panics when there are events
+// but no tickets, because nothing would be settled by them.
+func (d *Draft) Merge(before int, held []Ticket, into ...Event) {
 	if len(into) == 0 {
 		for _, t := range held {
 			d.verdicts = append(d.verdicts, Verdict{Ticket: t, Why: "merged into nothing"})
 		}
 		return
 	}
+	if len(held) == 0 {
+		panic("hubferry: Merge of events without the tickets that they settle")
+	}
 	for _, e := range into {
-		d.merged = append(d.merged, output{event: e, tickets: held})
+		d.merged = append(d.merged, output{before: before, event: e, tickets: held})
 	}
 	d.dirty = true
 }
@@ -182,7 +199,16 @@ func (d *Draft) Sweep() {
 		events = append(events, e)
 		slots = append(slots, slot{ticket: tickets[0], more: tickets[1:]})
 	}
+	// A stable sort keeps merges at one place in the order in which they were made.
+	slices.SortStableFunc(d.merged, func(a, b output) int { return cmp.Compare(a.before, b.before) })
+	merged := d.merged
+	release := func(before int) {
+		for ; len(merged) > 0 && merged[0].before <= before; merged = merged[1:] {
+			add(merged[0].event.Share(), nil, merged[0].tickets)
+		}
+	}
 	for i := range d.Events {
+		release(i)
 		s := &d.slots[i]
 		tickets := append([]Ticket{s.ticket}, s.more...)
 		if !s.gone {
@@ -192,11 +218,7 @@ func (d *Draft) Sweep() {
 			add(s.parts[j].Share(), &d.Events[i], tickets)
 		}
 	}
-	for i := range d.merged {
-		if m := &d.merged[i]; len(m.tickets) > 0 {
-			add(m.event.Share(), nil, m.tickets)
-		}
-	}
+	release(math.MaxInt)
 	d.Events, d.slots, d.merged, d.dirty = events, slots, nil, false
 }
 

@@ -39,11 +39,12 @@ func show(t *testing.T, d *hubferry.Draft) string {
 			t.Fatal(err)
 		}
 		first, more := d.Tickets(i)
-		s := fmt.Sprintf("%s:%d", c.Body, first.Sequence)
+		var s strings.Builder
+		s.WriteString(fmt.Sprintf("%s:%d", c.Body, first.Sequence))
 		for _, m := range more {
-			s += fmt.Sprintf("+%d", m.Sequence)
+			s.WriteString(fmt.Sprintf("+%d", m.Sequence))
 		}
-		all = append(all, s)
+		all = append(all, s.String())
 	}
 	for _, v := range d.Verdicts() {
 		if v.Err != nil {
@@ -71,9 +72,10 @@ func TestDraft(t *testing.T) {
 		{"replace by nothing", func(d *hubferry.Draft) { d.Replace(1) }, "a:0, c:2, -1 replaced by nothing"},
 		{"replace what is replaced", func(d *hubferry.Draft) { d.Replace(1, made("x")); d.Replace(1, made("y")) }, "a:0, x:1, c:2"},
 		{"drop what is replaced", func(d *hubferry.Draft) { d.Replace(1, made("x")); d.Drop(1, "why") }, "a:0, x:1, c:2"},
-		{"merge", func(d *hubferry.Draft) { d.Merge(append(d.Hold(0), d.Hold(2)...), made("m")) }, "b:1, m:0+2"},
-		{"merge into nothing", func(d *hubferry.Draft) { d.Merge(d.Hold(0)) }, "b:1, c:2, -0 merged into nothing"},
-		{"merge into two", func(d *hubferry.Draft) { d.Merge(d.Hold(0), made("m"), made("n")) }, "b:1, c:2, m:0, n:0"},
+		{"merge", func(d *hubferry.Draft) { d.Merge(3, append(d.Hold(0), d.Hold(2)...), made("m")) }, "b:1, m:0+2"},
+		{"merge ahead", func(d *hubferry.Draft) { d.Merge(1, append(d.Hold(0), d.Hold(2)...), made("m")) }, "m:0+2, b:1"},
+		{"merge into nothing", func(d *hubferry.Draft) { d.Merge(3, d.Hold(0)) }, "b:1, c:2, -0 merged into nothing"},
+		{"merge into two", func(d *hubferry.Draft) { d.Merge(3, d.Hold(0), made("m"), made("n")) }, "b:1, c:2, m:0, n:0"},
 		{"hold", func(d *hubferry.Draft) { d.Hold(0) }, "b:1, c:2"},
 		{"hold twice", func(d *hubferry.Draft) {
 			if d.Hold(0) == nil || d.Hold(0) != nil {
@@ -102,7 +104,7 @@ func TestDraft(t *testing.T) {
 // Two editors one after the other: tickets follow aggregates and parts.
 func TestDraftThroughTwoEditors(t *testing.T) {
 	d := draft("abcd")
-	d.Merge(append(d.Hold(0), d.Hold(1)...), made("m"))
+	d.Merge(len(d.Events), append(d.Hold(0), d.Hold(1)...), made("m"))
 	d.Replace(2, made("x"), made("y"))
 	d.Sweep() // d:3 is in the middle: x:2, y:2, d:3, m:0+1
 	d.Drop(3, "gone")

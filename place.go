@@ -17,7 +17,7 @@ type Position struct {
 	// "" where it would only repeat Sequence in decimal, so that Kafka makes no
 	// string per event.
 	Offset string
-	// Epoch is Kafka's leader epoch, which shows a truncated log; 0 elsewhere.
+	// Epoch is Kafka's leader epoch plus one, which shows a truncated log; 0 if unknown.
 	Epoch int32
 }
 

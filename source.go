@@ -17,7 +17,8 @@ type Source interface {
 	// Open returns a reader of the events strictly after a position, as the owner of
 	// that epoch or with NoEpoch. If the position is not there any more the reader
 	// may begin with the first event that is: the engine compares sequence numbers
-	// (G-2). A position that the service refuses is an Error of kind Gap.
+	// (G-2). A position that the service refuses, and a hub that the service can tell to
+	// have another incarnation than p, is an Error of kind Gap.
 	Open(ctx context.Context, p *Place, after Position, epoch int64) (Reader, error)
 	// Close ends all readers and frees what the source holds. It may be called twice.
 	Close(ctx context.Context) error

@@ -23,7 +23,7 @@ type Layout struct {
 }
 
 // Run is a piece of work for a Writer: events of one target partition, in the order in
-// which they must be stored. It may mix several sources.
+// which they must be stored. It may mix several sources. Every event has an Origin.
 type Run struct {
 	Partition int // index into Layout.Places
 	Events    []*Event
@@ -31,7 +31,9 @@ type Run struct {
 
 // Receipt says what a Write achieved.
 type Receipt struct {
-	N    int      // the first N events of the run are durable (INV-1)
+	// N says that the first N events of the run are known to be durable (INV-1), also when
+	// the outcome of the rest is unsure.
+	N    int
 	Last Position // of event N-1, where the service tells; otherwise Sequence -1
 }
 
@@ -43,7 +45,8 @@ type Writer interface {
 	// event N of the receipt; the events after it were not tried. It does not retry,
 	// unless the protocol makes repeating free of duplicates and disorder. It is never
 	// called twice at once for one partition, but for several partitions at once.
-	// The run's slice is the engine's again when Write returns, also after an error.
+	// The run's slice is the engine's again when Write returns, also after an error. A
+	// writer survives its errors: it connects again by itself when it is next used.
 	Write(ctx context.Context, r Run) (Receipt, error)
 	// Close frees the writer. It may be called twice.
 	Close(ctx context.Context) error

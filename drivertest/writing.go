@@ -54,7 +54,7 @@ func bigRun(s *suite) {
 	for i := range events {
 		events[i] = sample("", func(e *hubferry.Event, c *hubferry.Content) {
 			e.Key = hubferry.Text("key")
-			c.Body = append([]byte(fmt.Sprintf("%d ", i)), body...)
+			c.Body = append(fmt.Appendf(nil, "%d ", i), body...)
 		})
 	}
 	s.write(s.writer(), 0, withOrigin(events))

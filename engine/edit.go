@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -21,7 +22,8 @@ type step struct {
 	editor hubferry.Editor
 }
 
-// newChain makes the editors and gives each the state that came with the checkpoint.
+// newChain makes the editors and gives each the state that came with the checkpoint. After
+// an error the chain holds those that were made, to be closed.
 func newChain(ctx context.Context, steps []Step, states map[string][]byte) (chain, error) {
 	var c chain
 	for i := range steps {
@@ -29,14 +31,27 @@ func newChain(ctx context.Context, steps []Step, states map[string][]byte) (chai
 		if err != nil {
 			return c, &hubferry.Error{Kind: hubferry.Fatal, Op: "start editor " + steps[i].Name, Err: err}
 		}
+		c.steps = append(c.steps, step{steps[i].Name, e})
 		if r, ok := resumer(e); ok {
 			if err := r.Resume(ctx, states[steps[i].Name], nil); err != nil {
 				return c, fmt.Errorf("resume editor %s: %w", steps[i].Name, err)
 			}
 		}
-		c.steps = append(c.steps, step{steps[i].Name, e})
 	}
 	return c, nil
+}
+
+// close closes the editors that hold something open.
+func (c *chain) close(ctx context.Context) error {
+	var errs []error
+	for i := range c.steps {
+		if e, ok := closer(c.steps[i].editor); ok {
+			if err := e.Close(ctx); err != nil {
+				errs = append(errs, fmt.Errorf("close editor %s: %w", c.steps[i].name, err))
+			}
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // debt is what a ticket stands for: something that must be settled as often as expected.

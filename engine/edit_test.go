@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -204,7 +205,7 @@ func (w *window) Flush(_ context.Context, d *hubferry.Draft, _ bool) error {
 	}
 	e := hubferry.NewEvent(&hubferry.Content{Body: fmt.Appendf(nil, "%d", len(w.held))})
 	e.Key = w.last.Key
-	d.Merge(w.held, e)
+	d.Merge(len(d.Events), w.held, e)
 	w.held = nil
 	return nil
 }
@@ -282,6 +283,41 @@ func TestAggregateSurvivesKills(t *testing.T) {
 		x.finish()
 		if events, _ := r.sum(); events != 100 {
 			t.Errorf("aggregates of %d events, want all 100: held events are not settled", events)
+		}
+	})
+}
+
+// closing is an editor that counts how many of it are open.
+type closing struct{ open *atomic.Int64 }
+
+func (c closing) Edit(context.Context, *hubferry.Draft) error { return nil }
+
+func (c closing) Close(context.Context) error {
+	c.open.Add(-1)
+	return nil
+}
+
+func TestEditorsAreClosed(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var open, made atomic.Int64
+		s := engine.Step{Name: "closing", New: func() (hubferry.Editor, error) {
+			if made.Add(1) == 3 {
+				return nil, errors.New("no room")
+			}
+			open.Add(1)
+			return closing{&open}, nil
+		}}
+		r := newRig(t, 3, 1)
+		r.task.Editors, r.task.Routes[0].Editors = []engine.Step{s}, []engine.Step{s}
+		r.produce(100, 5)
+		x := r.start()
+		time.Sleep(time.Minute)
+		if n := open.Load(); n != 4 {
+			t.Errorf("%d editors are open, want two for each of two partitions", n)
+		}
+		x.finish()
+		if n := open.Load(); n != 0 {
+			t.Errorf("%d editors were left open", n)
 		}
 	})
 }

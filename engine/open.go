@@ -13,3 +13,8 @@ func flusher(e hubferry.Editor) (hubferry.Flusher, bool) {
 	f, ok := e.(hubferry.Flusher)
 	return f, ok
 }
+
+func closer(e hubferry.Editor) (hubferry.Closer, bool) {
+	c, ok := e.(hubferry.Closer)
+	return c, ok
+}

@@ -159,6 +159,7 @@ func (p *partition) start(ctx context.Context) (*worker, error) {
 	p.noteEnd(info.End)
 	if fresh {
 		if err := w.store(ctx, *p.from, true); err != nil {
+			w.discard()
 			return nil, fmt.Errorf("save the start position: %w", err)
 		}
 		p.anew = false
@@ -189,12 +190,15 @@ func (p *partition) newWorker(ctx context.Context, sources int, sparse bool, sta
 		routes:    make([]chain, len(p.routesOf)),
 		mapping:   make([]layout, len(p.routesOf)),
 	}
+	w.ctx, w.end = context.WithCancelCause(p.ctx)
 	var err error
 	if w.tasks, err = newChain(ctx, p.Editors, states); err != nil {
+		w.discard()
 		return nil, err
 	}
 	for i, r := range p.routesOf {
 		if w.routes[i], err = newChain(ctx, r.Editors, states); err != nil {
+			w.discard()
 			return nil, err
 		}
 		if p.mapping != nil {
@@ -213,8 +217,13 @@ func (p *partition) newWorker(ctx context.Context, sources int, sparse bool, sta
 	if p.deadRoute != nil {
 		w.dead = layout{Version: 1, Source: sources, Target: len(p.deadRoute.layout.Places)}
 	}
-	w.ctx, w.end = context.WithCancelCause(p.ctx)
 	return w, nil
+}
+
+// discard ends a worker that never ran.
+func (w *worker) discard() {
+	w.fail(errStopped)
+	w.closeEditors()
 }
 
 // release gives the partition up, so that another instance can take it at once.

@@ -41,6 +41,19 @@ type worker struct {
 // over reports whether the worker's events must not be written any more (INV-9).
 func (w *worker) over() bool { return w.isOver.Load() || isClosed(w.claim.Lost) }
 
+// closeEditors closes what the editors hold open, when the worker is done with them.
+func (w *worker) closeEditors() {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.ctx), 10*time.Second)
+	defer cancel()
+	err := w.tasks.close(ctx)
+	for i := range w.routes {
+		err = errors.Join(err, w.routes[i].close(ctx))
+	}
+	if err != nil {
+		w.log.Warn("editor not closed", "partition", w.place.Partition, "error", err)
+	}
+}
+
 // fail ends the worker. The first cause is the one that counts.
 func (w *worker) fail(cause error) {
 	w.isOver.Store(true)
@@ -50,6 +63,7 @@ func (w *worker) fail(cause error) {
 // run moves events until stop ends; then it finishes what is under way and saves the last
 // checkpoint. It returns nil after a clean stop, otherwise what made the worker end.
 func (w *worker) run(stop context.Context) error {
+	defer w.closeEditors()
 	defer w.tracker.close()
 	defer w.fail(errStopped)
 	defer context.AfterFunc(w.ctx, func() { w.isOver.Store(true) })()

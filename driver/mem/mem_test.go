@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,15 +23,15 @@ func event(key, body string) *hubferry.Event {
 
 func bodies(t *testing.T, events []hubferry.Event) string {
 	t.Helper()
-	s := ""
+	var s strings.Builder
 	for i := range events {
 		c, err := events[i].Content()
 		if err != nil {
 			t.Fatal(err)
 		}
-		s += string(c.Body)
+		s.WriteString(string(c.Body))
 	}
-	return s
+	return s.String()
 }
 
 func write(t *testing.T, w hubferry.Writer, partition int, text string) (hubferry.Receipt, error) {

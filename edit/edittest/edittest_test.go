@@ -75,9 +75,9 @@ func (b *batcher) release(d *hubferry.Draft) {
 	if b.broken == "loses a ticket" && len(tickets) > 1 {
 		tickets = tickets[1:]
 	}
-	d.Merge(tickets, hubferry.NewEvent(&hubferry.Content{Body: bytes.Join(bodies, []byte("\n"))}))
+	d.Merge(len(d.Events), tickets, hubferry.NewEvent(&hubferry.Content{Body: bytes.Join(bodies, []byte("\n"))}))
 	if b.broken == "settles twice" {
-		d.Merge(tickets)
+		d.Merge(len(d.Events), tickets)
 	}
 	if b.broken != "forgets to forget" {
 		b.held, b.tickets = nil, nil
@@ -207,9 +207,9 @@ func TestTheSuiteNotices(t *testing.T) {
 			if len(d.Events) > 2 {
 				held := d.Hold(0)
 				d.Replace(1, body("x"))
-				d.Merge(held, body("a"))
-				d.Merge(d.Hold(2), body("b"))
-				d.Merge(held, body("c"))
+				d.Merge(len(d.Events), held, body("a"))
+				d.Merge(len(d.Events), d.Hold(2), body("b"))
+				d.Merge(len(d.Events), held, body("c"))
 			}
 		}))},
 		{"loses a ticket", "every input is settled once", batch("loses a ticket")},
@@ -233,7 +233,7 @@ func TestTheSuiteNotices(t *testing.T) {
 		{"turns drafts round", "order of a key", always(editorFunc(func(d *hubferry.Draft) {
 			for i := len(d.Events) - 1; i >= 0; i-- {
 				e := d.Events[i].Share()
-				d.Merge(d.Hold(i), e)
+				d.Merge(len(d.Events), d.Hold(i), e)
 			}
 		}))},
 		{"looks at the draft's size", "drafts of any size", always(editorFunc(func(d *hubferry.Draft) {
