@@ -192,21 +192,24 @@ func driverCopier(b *testing.B, s *testServer) func(ctx context.Context, partiti
 		if err != nil {
 			return err
 		}
-		batch := hubferry.Batch{Limit: hubferry.Limit{Events: benchRun, Bytes: 1 << 20}}
+		batch := hubferry.Batch{Limit: hubferry.Limit{Bytes: 1 << 20}}
+		events := make([]hubferry.Event, 0, benchRun)
 		run := hubferry.Run{Partition: partition}
 		for n > 0 {
-			if err := r.Read(ctx, &batch); err != nil {
-				return err
+			for events = events[:0]; len(events) < min(n, benchRun); events = append(events, batch.Events...) {
+				batch.Limit.Events = min(n, benchRun) - len(events)
+				if err := r.Read(ctx, &batch); err != nil {
+					return err
+				}
 			}
 			run.Events = run.Events[:0]
-			for i := range batch.Events[:min(n, len(batch.Events))] {
-				run.Events = append(run.Events, &batch.Events[i])
+			for i := range events {
+				run.Events = append(run.Events, &events[i])
 			}
-			receipt, err := w.Write(ctx, run)
-			if err != nil {
+			if _, err := w.Write(ctx, run); err != nil {
 				return err
 			}
-			n -= receipt.N
+			n -= len(events)
 		}
 		return r.Close(ctx)
 	}

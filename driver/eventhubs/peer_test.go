@@ -30,8 +30,12 @@ type peer struct {
 	onBatch func(c *peerConn, channel uint16, handle, id uint32, msg []byte)
 	// onAttach may answer the attach of a data link itself.
 	onAttach func(c *peerConn, channel uint16, a *ours.Attach) (done bool)
-	// onCredit is called when a client gives credit on a link that it receives on.
+	// onCredit is called when a client gives credit on a link that it receives on, and
+	// onFlow for every flow.
 	onCredit func(c *peerConn, channel uint16, handle uint32, credit uint32)
+	onFlow   func(c *peerConn, channel uint16, w *ours.Flow)
+	// shift is added to the numbers of channels and handles that are ours to choose.
+	shift uint32
 }
 
 // peerConn is one connection to a peer.
@@ -42,6 +46,7 @@ type peerConn struct {
 	links  map[[2]uint32]*peerLink
 	nextID map[uint16]uint32
 	ended  map[uint16]bool // sessions that we have ended
+	shift  uint32
 }
 
 type peerLink struct {
@@ -103,7 +108,7 @@ func (p *peer) script() peer {
 	return peer{
 		partitions: p.partitions, created: p.created, last: p.last, maxMessage: p.maxMessage, credit: p.credit,
 		puts: append([]string(nil), p.puts...), reads: p.reads, cbsStatus: p.cbsStatus,
-		onBatch: p.onBatch, onAttach: p.onAttach, onCredit: p.onCredit,
+		onBatch: p.onBatch, onAttach: p.onAttach, onCredit: p.onCredit, onFlow: p.onFlow, shift: p.shift,
 	}
 }
 
@@ -145,8 +150,14 @@ func (c *peerConn) write(b []byte) {
 	_, _ = c.conn.Write(b)
 }
 
+// send sends a performative on the session whose channel on the client's side is given.
 func (c *peerConn) send(channel uint16, p ours.Performative) {
-	c.write(ours.AppendFrame(nil, channel, p))
+	switch p.(type) {
+	case *ours.Open, *ours.Close:
+		c.write(ours.AppendFrame(nil, 0, p))
+	default:
+		c.write(ours.AppendFrame(nil, channel+uint16(c.shift), p))
+	}
 }
 
 func (c *peerConn) frame(f ours.Frame) (done bool, err error) {
@@ -156,6 +167,7 @@ func (c *peerConn) frame(f ours.Frame) (done bool, err error) {
 	}
 	switch code {
 	case ours.CodeOpen:
+		c.shift = c.p.script().shift
 		c.send(0, &ours.Open{ContainerID: "peer", MaxFrameSize: ours.Some(uint32(65536)), ChannelMax: ours.Some(uint16(4999))})
 	case ours.CodeBegin:
 		c.send(f.Channel, &ours.Begin{RemoteChannel: ours.Some(f.Channel), NextOutgoingID: 0, IncomingWindow: 1 << 30, OutgoingWindow: 1 << 30})
@@ -172,7 +184,11 @@ func (c *peerConn) frame(f ours.Frame) (done bool, err error) {
 		if _, err := w.Decode(f.Body); err != nil {
 			return false, err
 		}
-		if s := c.p.script(); w.Handle.OK && s.onCredit != nil {
+		s := c.p.script()
+		if s.onFlow != nil {
+			s.onFlow(c, f.Channel, &w)
+		}
+		if w.Handle.OK && s.onCredit != nil {
 			if l := c.links[[2]uint32{uint32(f.Channel), w.Handle.V}]; l != nil && l.receiver && l.address[0] != '$' {
 				s.onCredit(c, f.Channel, w.Handle.V, w.LinkCredit.V)
 			}
@@ -185,7 +201,7 @@ func (c *peerConn) frame(f ours.Frame) (done bool, err error) {
 		key := [2]uint32{uint32(f.Channel), d.Handle}
 		if c.links[key] != nil {
 			delete(c.links, key)
-			c.send(f.Channel, &ours.Detach{Handle: d.Handle, Closed: true})
+			c.send(f.Channel, &ours.Detach{Handle: d.Handle + c.shift, Closed: true})
 		}
 	case ours.CodeEnd:
 		if !c.ended[f.Channel] {
@@ -217,7 +233,7 @@ func (c *peerConn) attach(channel uint16, a *ours.Attach) {
 	}
 	c.links[[2]uint32{uint32(channel), a.Handle}] = l
 	out := *a
-	out.Receiver = !a.Receiver
+	out.Receiver, out.Handle = !a.Receiver, a.Handle+c.shift
 	out.MaxMessageSize = ours.Some(s.maxMessage)
 	out.InitialDeliveryCount = ours.Opt[uint32]{}
 	if a.Receiver {
@@ -227,7 +243,7 @@ func (c *peerConn) attach(channel uint16, a *ours.Attach) {
 	if !a.Receiver && s.credit > 0 {
 		c.send(channel, &ours.Flow{
 			NextIncomingID: ours.Some(uint32(0)), IncomingWindow: 1 << 30, OutgoingWindow: 1 << 30,
-			Handle: ours.Some(a.Handle), DeliveryCount: ours.Some(uint32(0)), LinkCredit: ours.Some(s.credit),
+			Handle: ours.Some(a.Handle + c.shift), DeliveryCount: ours.Some(uint32(0)), LinkCredit: ours.Some(s.credit),
 		})
 	}
 }
@@ -265,21 +281,28 @@ func (c *peerConn) dispose(channel uint16, id uint32, state ours.State) {
 
 func (c *peerConn) detach(channel uint16, handle uint32, e *ours.Error) {
 	delete(c.links, [2]uint32{uint32(channel), handle})
-	c.send(channel, &ours.Detach{Handle: handle, Closed: true, Error: e})
+	c.send(channel, &ours.Detach{Handle: handle + c.shift, Closed: true, Error: e})
 }
 
-// deliver sends a settled message on a link that the client receives on.
-func (c *peerConn) deliver(channel uint16, handle uint32, msg []byte) {
+// deliver sends a settled message on a link that the client receives on, in frames of
+// up to 40,000 bytes, and returns their number.
+func (c *peerConn) deliver(channel uint16, handle uint32, msg []byte) (frames uint32) {
 	c.mu.Lock()
 	id := c.nextID[channel]
 	c.nextID[channel] = id + 1
 	c.mu.Unlock()
-	out, mark := ours.BeginFrame(nil, ours.TypeAMQP, channel)
-	tr := ours.Transfer{
-		Handle: handle, DeliveryID: ours.Some(id), DeliveryTag: []byte{1}, Settled: true,
-		MessageFormat: ours.Some(ours.FormatMessage),
+	for first := true; first || len(msg) > 0; first = false {
+		n := min(len(msg), 40000)
+		out, mark := ours.BeginFrame(nil, ours.TypeAMQP, channel+uint16(c.shift))
+		tr := ours.Transfer{
+			Handle: handle + c.shift, DeliveryID: ours.Some(id), DeliveryTag: []byte{1}, Settled: true,
+			MessageFormat: ours.Some(ours.FormatMessage), More: n < len(msg),
+		}
+		c.write(ours.EndFrame(append(tr.Append(out), msg[:n]...), mark))
+		msg = msg[n:]
+		frames++
 	}
-	c.write(ours.EndFrame(append(tr.Append(out), msg...), mark))
+	return frames
 }
 
 // reply answers put-token and READ.

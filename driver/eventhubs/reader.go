@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -34,9 +35,10 @@ type reader struct {
 	receiver *amqp.Receiver
 	credit   credit
 
-	last hubferry.Position // of the last event delivered, or where reading began
-	end  hubferry.Position // of the partition, as far as the service has told
-	held *hubferry.Event   // was received, and did not fit the last batch
+	last  hubferry.Position // of the last event delivered, or where reading began
+	end   hubferry.Position // of the partition, as far as the service has told
+	ready [][]byte          // messages that were received and not looked at
+	held  *hubferry.Event   // was received, and did not fit the last batch
 
 	closing sync.Once
 	closed  chan struct{}
@@ -120,11 +122,11 @@ func (r *reader) Read(ctx context.Context, b *hubferry.Batch) error {
 	b.Events = append(b.Events, first)
 	size := first.Size()
 	for len(b.Events) < b.Limit.Events {
-		m := r.receiver.Prefetched()
-		if m == nil {
+		msg, ok := r.prefetched()
+		if !ok {
 			break
 		}
-		e := r.convert(m)
+		e := r.convert(msg)
 		if size += e.Size(); b.Limit.Bytes > 0 && size > b.Limit.Bytes {
 			r.held = &e
 			break
@@ -152,17 +154,36 @@ func (r *reader) first(ctx context.Context) (hubferry.Event, error) {
 		r.held = nil
 		return e, nil
 	}
-	m, err := r.receiver.Receive(ctx, nil)
-	if err != nil {
-		return hubferry.Event{}, err
+	for {
+		if msg, ok := r.prefetched(); ok {
+			return r.convert(msg), nil
+		}
+		m, err := r.receiver.Receive(ctx, nil)
+		if err != nil {
+			return hubferry.Event{}, err
+		}
+		r.ready = slices.AppendSeq(r.ready[:0], messages(m))
 	}
-	return r.convert(m), nil
+}
+
+// prefetched returns the next message that is at hand.
+func (r *reader) prefetched() (msg []byte, ok bool) {
+	for len(r.ready) == 0 {
+		m := r.receiver.Prefetched()
+		if m == nil {
+			return nil, false
+		}
+		r.ready = slices.AppendSeq(r.ready[:0], messages(m))
+	}
+	msg, r.ready[0] = r.ready[0], nil
+	r.ready = r.ready[1:]
+	return msg, true
 }
 
 // convert makes an event of a message. One whose sections cannot be read is still an
 // event at its place: the next after the last. Asking for its content gives the reason.
-func (r *reader) convert(m *amqp.Message) hubferry.Event {
-	form, facts := amqpevent.Parse(raw(m))
+func (r *reader) convert(msg []byte) hubferry.Event {
+	form, facts := amqpevent.Parse(msg)
 	r.credit.received(form.Size())
 	e := hubferry.NewEncodedEvent(form)
 	e.Key, e.Time, e.Origin = facts.Key, facts.Time, r.o.place

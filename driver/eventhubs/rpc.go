@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -74,14 +73,19 @@ func (r *rpc) run(ctx context.Context) {
 			r.fail(err)
 			return
 		}
-		id, answer := decodeMessage(raw(m))
-		r.mu.Lock()
-		ch := r.pending[id]
-		delete(r.pending, id)
-		r.mu.Unlock()
-		if ch != nil { // otherwise the caller has given up
-			ch <- answer
+		for msg := range messages(m) {
+			r.answer(decodeMessage(msg))
 		}
+	}
+}
+
+func (r *rpc) answer(id string, answer reply) {
+	r.mu.Lock()
+	ch := r.pending[id]
+	delete(r.pending, id)
+	r.mu.Unlock()
+	if ch != nil { // otherwise the caller has given up
+		ch <- answer
 	}
 }
 
@@ -148,15 +152,6 @@ func (r *rpc) call(ctx context.Context, value any, props map[string]any) (reply,
 }
 
 func (r *rpc) close(ctx context.Context) error { return r.session.Close(ctx) }
-
-// raw returns the message behind a received one: wire has wrapped each frame of it as a
-// data section. The bytes are not shared with anything.
-func raw(m *amqp.Message) []byte {
-	if len(m.Data) == 1 {
-		return m.Data[0]
-	}
-	return slices.Concat(m.Data...)
-}
 
 var errReply = errors.New("the reply is not well formed")
 

@@ -10,14 +10,17 @@ import (
 )
 
 // wire is the net.Conn below a go-amqp connection. It hands frames on as they are, but
-// for two changes to what comes in:
+// for three changes to what comes in:
 //
 // The payload of each transfer is wrapped as a data section. go-amqp decodes every
 // message before it delivers it, and that decoding loses what INV-5 promises to keep
 // (symbols become strings, a null body becomes none, the order of properties is gone)
 // and detaches the link when it meets what it does not know: char, decimals, lists in
 // arrays. On a link to a partition the same event would come again and again. Wrapped,
-// a message reaches us as it stands, and internal/amqp decodes it.
+// a message reaches us as it stands, and internal/amqp decodes it: see messages.
+//
+// Deliveries that come one behind the other are merged into one of several sections,
+// because go-amqp passes each through three goroutines: see merge.go.
 //
 // The max-message-size that a peer announces for a link on which it sends is doubled.
 // go-amqp detaches a link on a message of more than that, and Event Hubs' annotations,
@@ -30,11 +33,11 @@ type wire struct {
 	block  bool // whether the frame reader may wait for the network
 	tracer amqp.Tracer
 	trace  func(line string) // nil: no tracing
+	merges merges
 
-	// What is to be delivered before the next frame is taken. The payload points into
-	// the frame reader's buffer.
-	head, payload []byte
-	scratch       []byte
+	pending *amqp.Frame // was taken from the stream, and did not fit what came before
+	due     []byte      // what is to be delivered before the next frame is taken
+	out     []byte      // what due is part of
 }
 
 // maxFrame is the max-frame-size that go-amqp announces by default.
@@ -80,95 +83,145 @@ func (w *wire) Read(p []byte) (int, error) {
 
 // deliver copies what is due to p.
 func (w *wire) deliver(p []byte) int {
-	n := copy(p, w.head)
-	w.head = w.head[n:]
-	if len(w.head) == 0 {
-		m := copy(p[n:], w.payload)
-		w.payload = w.payload[m:]
-		n += m
-	}
+	n := copy(p, w.due)
+	w.due = w.due[n:]
 	return n
 }
 
-// next takes a protocol header or a frame from the stream.
+// next prepares the next protocol header or frame.
 func (w *wire) next() error {
-	h, err := w.frames.PeekHeader()
-	if err != nil {
-		return err
-	}
-	if h.Valid() { // as the size of a frame this would be beyond any limit
-		if h, err = w.frames.Header(); err != nil {
+	f := w.pending
+	if w.pending = nil; f == nil {
+		h, err := w.frames.PeekHeader()
+		if err != nil {
 			return err
 		}
-		if w.trace != nil {
-			w.trace(w.tracer.Header(amqp.Received, h))
+		if h.Valid() { // as the size of a frame this would be beyond any limit
+			return w.header()
 		}
-		w.scratch = append(w.scratch[:0], h[:]...)
-		w.head = w.scratch
-		return nil
+		if f, err = w.take(); err != nil {
+			return err
+		}
 	}
-	f, err := w.frames.Next()
+	out, mark := amqp.BeginFrame(w.out[:0], f.Type, f.Channel)
+	w.out = amqp.EndFrame(w.translate(out, f), mark)
+	w.due = w.out
+	return nil
+}
+
+func (w *wire) header() error {
+	h, err := w.frames.Header()
 	if err != nil {
 		return err
 	}
 	if w.trace != nil {
-		w.trace(w.tracer.Frame(amqp.Received, f))
+		w.trace(w.tracer.Header(amqp.Received, h))
 	}
-	body := f.Body
-	if code, err := amqp.BodyCode(body); f.Type == amqp.TypeAMQP && len(body) > 0 && err == nil {
-		switch code {
-		case amqp.CodeTransfer:
-			w.wrap(f)
-			return nil
-		case amqp.CodeAttach:
-			raiseLimit(body)
-		}
-	}
-	w.frame(f, body, nil)
+	w.out = append(w.out[:0], h[:]...)
+	w.due = w.out
 	return nil
 }
 
-// wrap makes the payload of a transfer a data section. A delivery of several frames
-// becomes several sections, which the reader of the message puts together again.
-func (w *wire) wrap(f amqp.Frame) {
+// take takes a frame from the stream. Its body is good until the next one is taken.
+func (w *wire) take() (*amqp.Frame, error) {
+	f, err := w.frames.Next()
+	if err != nil {
+		return nil, err
+	}
+	if w.trace != nil {
+		w.trace(w.tracer.Frame(amqp.Received, f))
+	}
+	return &f, nil
+}
+
+// translate appends the body of a frame as go-amqp is to see it.
+func (w *wire) translate(dst []byte, f *amqp.Frame) []byte {
+	code, err := amqp.BodyCode(f.Body)
+	if f.Type != amqp.TypeAMQP || len(f.Body) == 0 || err != nil {
+		return append(dst, f.Body...)
+	}
+	switch code {
+	case amqp.CodeTransfer:
+		return w.transfer(dst, f)
+	case amqp.CodeBegin, amqp.CodeEnd, amqp.CodeFlow:
+		return w.merges.received(dst, code, f)
+	case amqp.CodeAttach:
+		w.merges.attached(f.Channel, raiseLimit(f.Body))
+	}
+	return append(dst, f.Body...)
+}
+
+// transfer wraps the payload of a transfer, and those of the ones behind it that can be
+// merged with it.
+func (w *wire) transfer(dst []byte, f *amqp.Frame) []byte {
 	var t amqp.Transfer
 	payload, err := t.Decode(f.Body)
-	if err != nil || t.Aborted { // go-amqp reports it, or drops the delivery
-		w.frame(f, f.Body, nil)
-		return
+	if err != nil { // go-amqp reports it
+		return append(dst, f.Body...)
 	}
-	performative := f.Body[:len(f.Body)-len(payload)]
-	w.frame(f, performative, payload)
+	dst = append(dst, f.Body[:len(f.Body)-len(payload)]...)
+	if t.Aborted {
+		w.merges.part(f.Channel, false)
+		return dst
+	}
+	dst = appendPart(dst, payload, t.More)
+	if w.merges.part(f.Channel, t.More) && t.Settled {
+		var n uint32
+		dst, n = w.gather(dst, f.Channel, t.Handle)
+		w.merges.add(f.Channel, n)
+	}
+	return dst
 }
 
-// frame prepares a frame with a body of two parts; the second, if not nil, is wrapped.
-func (w *wire) frame(f amqp.Frame, body, payload []byte) {
-	out, mark := amqp.BeginFrame(w.scratch[:0], f.Type, f.Channel)
-	out = append(out, body...)
-	if payload != nil {
-		out = append(amqp.AppendSection(out, amqp.CodeData), byte(amqp.CodeBinary32))
-		out = binary.BigEndian.AppendUint32(out, uint32(len(payload)))
+// gather appends the payloads of the transfers that are at hand, as long as each is a
+// whole delivery on the same link, and returns their number.
+func (w *wire) gather(dst []byte, channel uint16, handle uint32) (out []byte, n uint32) {
+	for len(dst) < maxFrame {
+		f := w.atHand()
+		if f == nil {
+			break
+		}
+		var t amqp.Transfer
+		payload, err := t.Decode(f.Body)
+		if err != nil || f.Type != amqp.TypeAMQP || f.Channel != channel ||
+			t.Handle != handle || !t.Settled || t.More || t.Aborted {
+			w.pending = f
+			break
+		}
+		dst = appendPart(dst, payload, false)
+		n++
 	}
-	out = amqp.EndFrame(out, mark)
-	size := binary.BigEndian.Uint32(out[mark:]) + uint32(len(payload))
-	binary.BigEndian.PutUint32(out[mark:], size)
-	w.head, w.payload, w.scratch = out, payload, out
+	return dst, n
 }
 
-// raiseLimit doubles the max-message-size of an attach from the sending peer, in place.
-// It is field 11 of 14; the role is field 3, and false is a sender.
-func raiseLimit(body []byte) {
+// atHand takes the next frame if it has arrived. An error is for later: it comes again.
+func (w *wire) atHand() *amqp.Frame {
+	w.block = false
+	if h, err := w.frames.PeekHeader(); err != nil || h.Valid() {
+		return nil
+	}
+	f, err := w.take()
+	if err != nil {
+		return nil
+	}
+	return f
+}
+
+// raiseLimit doubles the max-message-size of an attach from a peer that sends, in place,
+// and reports whether it is one. It is field 11 of 14; the role is field 3, and false is
+// a sender.
+func raiseLimit(body []byte) (sends bool) {
 	const roleField, sizeField = 2, 10
 	d := amqp.NewDecoder(body)
 	d.Descriptor()
 	items, n := d.List()
 	if n <= sizeField || items.Err() != nil {
-		return
+		return false
 	}
 	for i := range sizeField {
 		if i == roleField {
 			if receiver := items.Bool(); receiver {
-				return
+				return false
 			}
 			continue
 		}
@@ -177,7 +230,7 @@ func raiseLimit(body []byte) {
 	at := items.Rest()
 	size := items.Raw()
 	if items.Err() != nil {
-		return
+		return false
 	}
 	switch amqp.Code(size[0]) {
 	case amqp.CodeUlong:
@@ -189,14 +242,19 @@ func raiseLimit(body []byte) {
 	case amqp.CodeSmallUlong: // less than any message; it cannot be meant
 		at[1] = 0
 	}
+	return true
 }
 
 // Write implements net.Conn. go-amqp writes each header and each frame with one call.
 func (w *wire) Write(p []byte) (int, error) {
+	sent := w.merges.sent(p)
 	if w.trace != nil {
-		w.traceSent(p)
+		w.traceSent(sent)
 	}
-	return w.Conn.Write(p)
+	if _, err := w.Conn.Write(sent); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }
 
 func (w *wire) traceSent(p []byte) {

@@ -116,7 +116,11 @@ func TestWire(t *testing.T) {
 					if d.Descriptor() != ours.CodeData {
 						t.Fatalf("payload % x is no data section", payload[:min(len(payload), 16)])
 					}
-					parts = append(parts, string(d.Binary()))
+					part := d.Binary()
+					if (part[0] == morePart) != tr.More {
+						t.Errorf("a part of kind %d, more is %v", part[0], tr.More)
+					}
+					parts = append(parts, string(part[1:]))
 					if d.Err() != nil || d.Len() != 0 {
 						t.Fatalf("data section: %v, %d bytes left", d.Err(), d.Len())
 					}
