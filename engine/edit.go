@@ -140,6 +140,7 @@ func plain(b *batch) []output {
 // run passes the draft through the editors and returns what comes out.
 func (c *chain) run(ctx context.Context, judge func([]hubferry.Verdict)) ([]output, error) {
 	for i := range c.steps {
+		c.divide(judge)
 		if len(c.draft.Events) == 0 {
 			break
 		}
@@ -156,11 +157,13 @@ func (c *chain) run(ctx context.Context, judge func([]hubferry.Verdict)) ([]outp
 func (c *chain) flush(ctx context.Context, all bool, judge func([]hubferry.Verdict)) ([]output, error) {
 	c.draft.Reset()
 	for i := range c.steps {
+		c.divide(judge)
 		if len(c.draft.Events) > 0 {
 			if err := c.steps[i].editor.Edit(ctx, &c.draft); err != nil {
 				return nil, fmt.Errorf("editor %s: %w", c.steps[i].name, err)
 			}
 			c.draft.Sweep()
+			c.divide(judge)
 		}
 		f, ok := flusher(c.steps[i].editor)
 		if !ok || (!all && (f.Due().IsZero() || f.Due().After(time.Now()))) {
@@ -174,6 +177,27 @@ func (c *chain) flush(ctx context.Context, all bool, judge func([]hubferry.Verdi
 	return c.collect(judge), nil
 }
 
+// divide gives each part of an input that the last editor split a ticket of its own: the
+// next editor may drop, hold or split one part and pass the others, and the input is done
+// when all of them are.
+func (c *chain) divide(judge func([]hubferry.Verdict)) {
+	split := false
+	for i := 1; i < len(c.draft.Events) && !split; i++ {
+		a, _ := c.draft.Tickets(i - 1)
+		b, _ := c.draft.Tickets(i)
+		split = sameInput(a, b)
+	}
+	if !split {
+		return
+	}
+	outputs := c.collect(judge)
+	c.draft.Reset()
+	for i := range outputs {
+		o := &outputs[i]
+		c.draft.Add(o.event, hubferry.Ticket{Origin: o.ticket.Origin, Sequence: o.ticket.Sequence, Token: o})
+	}
+}
+
 // collect takes the events out of the draft. An input with several outputs is settled
 // when all of them are.
 func (c *chain) collect(judge func([]hubferry.Verdict)) []output {
@@ -183,7 +207,7 @@ func (c *chain) collect(judge func([]hubferry.Verdict)) []output {
 		o.event = c.draft.Events[i].Share()
 		o.ticket, o.more = c.draft.Tickets(i)
 		// The parts of one input stand side by side.
-		if i > 0 && o.ticket.Sequence == outputs[i-1].ticket.Sequence && o.ticket.Token == outputs[i-1].ticket.Token {
+		if i > 0 && sameInput(o.ticket, outputs[i-1].ticket) {
 			o.expect(1)
 		}
 	}
@@ -289,6 +313,7 @@ func (w *worker) flush(all bool) error {
 		if err != nil {
 			return err
 		}
+		number(outputs)
 		w.enqueue(i, outputs)
 	}
 	return nil

@@ -31,6 +31,7 @@ func (w *worker) fetch(ctx context.Context) error {
 			return nil //nolint:nilerr // a clean stop is no error
 		case paused:
 			attempt = 0
+			w.pressed() // what was read is delivered, also what editors hold
 			continue
 		case errors.Is(err, hubferry.ErrEnd):
 			return err
@@ -51,7 +52,7 @@ func (w *worker) fetch(ctx context.Context) error {
 		attempt++
 		d, again := w.Retry.delay(attempt, err)
 		if !again {
-			return fmt.Errorf("gave up after %d attempts: %w", attempt-1, err)
+			return gaveUp(attempt-1, err)
 		}
 		w.retrying(err, d)
 		_ = sleep(ctx, d) // the next round sees why

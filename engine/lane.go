@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -64,11 +65,19 @@ func (l *lane) run(ctx context.Context) {
 		}
 		for run := l.take(); len(run) > 0; run = l.take() {
 			l.deliver(ctx, run)
+			clear(run) // the array lives on under what is still queued
 			if ctx.Err() != nil {
 				return
 			}
 		}
 	}
+}
+
+// forget removes what is queued for a worker.
+func (l *lane) forget(w *worker) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.queue = slices.DeleteFunc(l.queue, func(i item) bool { return i.worker == w })
 }
 
 // take removes the next run from the queue.
@@ -91,6 +100,7 @@ func (l *lane) deliver(ctx context.Context, run []item) {
 	for attempt := 0; ; {
 		run = alive(run)
 		if len(run) == 0 || ctx.Err() != nil {
+			l.task.idle(l)
 			return
 		}
 		events = events[:0]
@@ -148,7 +158,7 @@ func (l *lane) failed(ctx context.Context, run []item, err error, attempt int) [
 	}
 	d, again := l.task.Retry.delay(attempt, err)
 	if !again {
-		return l.giveUp(run, fmt.Errorf("gave up after %d attempts: %w", attempt-1, where))
+		return l.giveUp(run, gaveUp(attempt-1, where))
 	}
 	l.task.unhealthy(ctx, l, where, d)
 	l.wait(ctx, run, d)

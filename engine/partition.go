@@ -21,6 +21,8 @@ type partition struct {
 	ctx context.Context //nolint:containedctx // it is the claim's life
 
 	from        *mark // where the next worker begins; nil: at the checkpoint, or Start
+	saved       mark  // the stored checkpoint
+	fresh       bool  // from is a start position that is not stored yet
 	incarnation string
 	mapping     []layout
 	anew        bool // begin at the first retained event, whatever the checkpoint says
@@ -42,6 +44,7 @@ func newPartition(ctx context.Context, t *task, c *hubferry.Claim) *partition {
 func (p *partition) run(stop context.Context) {
 	stop, cancel := endWith(stop, p.claim.Ending)
 	defer cancel()
+	defer context.AfterFunc(p.ctx, cancel)()
 	defer p.setState(hubferry.Stopped, nil)
 	for attempt := 0; ; {
 		began := time.Now()
@@ -51,6 +54,7 @@ func (p *partition) run(stop context.Context) {
 		}
 		if isClosed(p.claim.Lost) || (err != nil && hubferry.KindOf(err) == hubferry.Lost) {
 			p.log.Info("partition lost", "partition", p.place.Partition)
+			p.release(nil) // also a lost claim is given back, so that it can be dealt out again
 			return
 		}
 		if stop.Err() != nil || errors.Is(err, hubferry.ErrEnd) {
@@ -69,13 +73,13 @@ func (p *partition) run(stop context.Context) {
 			_ = sleep(stop, d) // the next round sees why
 			continue
 		}
+		resumed := p.gate.resumed() // from here on: who sees the state may resume
 		p.setState(hubferry.Failed, err)
 		p.log.Error("partition stopped", "partition", p.place.Partition, "error", err)
 		select {
-		case <-p.gate.resumed():
+		case <-resumed:
 			attempt = 0
 		case <-stop.Done():
-		case <-p.ctx.Done():
 		}
 	}
 }
@@ -104,8 +108,8 @@ func (p *partition) once(stop context.Context) error {
 	p.worker = w
 	p.mu.Unlock()
 	err = w.run(stop)
-	low, _, _, _ := w.tracker.pending()
-	p.from = &mark{position: low.position, states: low.states}
+	low, saved := w.tracker.rest()
+	p.from, p.saved = &low, saved
 	return err
 }
 
@@ -127,7 +131,6 @@ func (p *partition) start(ctx context.Context) (*worker, error) {
 		return nil, &hubferry.Error{Kind: hubferry.NotFound, Op: "start", Place: p.place, Err: errors.New("the hub has no such partition any more")}
 	}
 	checkpoint := p.claim.Checkpoint
-	fresh := false
 	var states map[string][]byte
 	switch {
 	case p.from != nil:
@@ -140,13 +143,14 @@ func (p *partition) start(ctx context.Context) (*worker, error) {
 			}
 		}
 		p.from, p.incarnation = &mark{position: checkpoint.Position, states: checkpoint.States}, checkpoint.Incarnation
-		states = checkpoint.States
+		p.saved, states = *p.from, checkpoint.States
 	default:
 		position, err := p.resolve(ctx)
 		if err != nil {
 			return nil, err
 		}
-		p.from, p.incarnation, fresh = &mark{position: position}, info.Place.Incarnation, true
+		p.from, p.incarnation, p.fresh = &mark{position: position}, info.Place.Incarnation, true
+		p.saved = *p.from
 	}
 	if p.incarnation == "" {
 		p.incarnation = info.Place.Incarnation
@@ -155,14 +159,14 @@ func (p *partition) start(ctx context.Context) (*worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.noteSaved(*p.from)
+	p.noteSaved(p.saved)
 	p.noteEnd(info.End)
-	if fresh {
+	if p.fresh {
 		if err := w.store(ctx, *p.from, true); err != nil {
 			w.discard()
 			return nil, fmt.Errorf("save the start position: %w", err)
 		}
-		p.anew = false
+		p.fresh, p.anew = false, false
 	}
 	return w, nil
 }
@@ -184,7 +188,7 @@ func (p *partition) newWorker(ctx context.Context, sources int, sparse bool, sta
 	w := &worker{
 		partition: p, batches: make(chan *batch), full: make(chan struct{}, 1),
 		next: p.from.position, incarnation: p.incarnation, sparse: sparse,
-		tracker: newTracker(*p.from, p.Window, p.budget),
+		tracker: newTracker(*p.from, p.saved, p.Window, p.budget),
 		// One partition's share of the budget, so that a thousand do not each read a lot.
 		readBytes: int(max(p.Budget/int64(4*max(sources, 1)), 16<<10)),
 		routes:    make([]chain, len(p.routesOf)),

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"time"
@@ -50,6 +51,15 @@ func (r Retry) delay(n int, err error) (time.Duration, bool) {
 		d = max(d, e.After, time.Second)
 	}
 	return d, true
+}
+
+// gaveUp is the error of what was tried as often as the task allows. It is Fatal, because
+// beginning anew would be one more attempt.
+func gaveUp(attempts int, err error) error {
+	return &hubferry.Error{
+		Kind: hubferry.Fatal, Op: fmt.Sprintf("gave up after %d attempts", attempts), Err: err,
+		Hint: "resume the task to try again",
+	}
 }
 
 // retryLevel is the level at which a repeat after d is logged: blips are nobody's business,

@@ -11,8 +11,13 @@ import (
 
 // minSaveInterval is the least time between two checkpoints of one partition, so that a
 // busy one does not wear its store out (G-6). When half of the window waits for a
-// checkpoint it is ignored: a full window would stop the partition.
+// checkpoint it is ignored: a full window would stop the partition. The checkpoint must
+// then be worth it, though: with a backlog the window is always full of what was just read.
 const minSaveInterval = time.Second
+
+// saveShare is the part of the window, one in so many events, for which a checkpoint is
+// saved at once.
+const saveShare = 8
 
 // save stores the low-water mark at its cadence until ctx ends.
 func (w *worker) save(ctx context.Context) {
@@ -32,10 +37,10 @@ func (w *worker) save(ctx context.Context) {
 		}
 		w.noteMoved()
 		at := since.Add(w.SaveInterval)
-		if m.events >= w.SaveEvents {
+		if half || m.events >= w.SaveEvents {
 			at = last.Add(minSaveInterval)
 		}
-		if half {
+		if half && m.events*saveShare >= w.Window {
 			at = time.Time{}
 		}
 		if wait := time.Until(at); wait > 0 {
@@ -67,8 +72,8 @@ func (w *worker) save(ctx context.Context) {
 
 // saveLast stores the final mark of a worker that ends while it still holds its claim.
 func (w *worker) saveLast() error {
+	clean := w.tracker.clean() // asked first: lanes may still settle, and then the mark moves
 	m, _, _, ok := w.tracker.pending()
-	clean := w.tracker.clean()
 	if !ok && !clean {
 		return nil
 	}

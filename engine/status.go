@@ -70,6 +70,14 @@ func (t *task) healthy(l *lane) {
 	}
 }
 
+// idle notes that nobody wants a lane to write any more, so that its last failure is no
+// longer news.
+func (t *task) idle(l *lane) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.sick, l)
+}
+
 // snapshot returns the status of the task: that of the task itself, or the worst of its
 // partitions and lanes.
 func (t *task) snapshot() hubferry.TaskStatus {

@@ -70,7 +70,7 @@ func (t *task) run(stop, hard context.Context) error {
 	}
 	running.Wait()
 	t.setState(hubferry.Stopped, nil)
-	ctx, cancel := context.WithTimeout(hard, 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(hard), 10*time.Second)
 	defer cancel()
 	if err := coordinator.Close(ctx); err != nil {
 		return fmt.Errorf("close the coordinator: %w", err)
@@ -155,10 +155,13 @@ func (t *task) close(hard context.Context, stopLanes context.CancelFunc) {
 func persist[T any](ctx context.Context, t *task, op string, f func(context.Context) (T, error)) (T, error) {
 	for attempt := 1; ; attempt++ {
 		v, err := f(ctx)
-		if err == nil || ctx.Err() != nil {
-			if err == nil && attempt > 1 {
+		if err == nil {
+			if attempt > 1 {
 				t.setState(hubferry.Starting, nil)
 			}
+			return v, nil // also when ctx has ended meanwhile: v is there to be given back
+		}
+		if ctx.Err() != nil {
 			return v, errors.Join(err, ctx.Err())
 		}
 		err = fmt.Errorf("%s: %w", op, err)
@@ -169,10 +172,11 @@ func persist[T any](ctx context.Context, t *task, op string, f func(context.Cont
 			_ = sleep(ctx, d) // the next round sees why
 			continue
 		}
+		resumed := t.gate.resumed() // from here on: who sees the state may resume
 		t.setState(hubferry.Failed, err)
 		t.log.Error("task stopped", "error", err)
 		select {
-		case <-t.gate.resumed():
+		case <-resumed:
 			attempt = 0
 		case <-ctx.Done():
 		}

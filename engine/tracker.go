@@ -52,12 +52,24 @@ type batch struct {
 	dead sync.Map // sequence numbers already dead-lettered: an input is so once
 }
 
-func newTracker(from mark, window int, b *budget) *tracker {
-	from.events = 0
-	return &tracker{
-		budget: b, window: window, low: from, saved: from,
+// newTracker returns a tracker that begins at from. Saved is the stored checkpoint, which
+// an earlier worker may have left behind from: what lies between counts as unsaved.
+func newTracker(from, saved mark, window int, b *budget) *tracker {
+	t := &tracker{
+		budget: b, window: window, low: from, saved: saved, unsaved: from.events,
 		moved: make(chan struct{}, 1), emptied: make(chan struct{}, 1), room: make(chan struct{}, 1),
 	}
+	if from.position != saved.position {
+		signal(t.moved)
+	}
+	return t
+}
+
+// rest returns where a worker that is over has left the partition.
+func (t *tracker) rest() (low, saved mark) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.low, t.saved
 }
 
 // add takes a batch up. The caller settles it once itself when it has handed on all that

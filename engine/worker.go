@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -65,6 +66,7 @@ func (w *worker) fail(cause error) {
 func (w *worker) run(stop context.Context) error {
 	defer w.closeEditors()
 	defer w.tracker.close()
+	defer w.forsake()
 	defer w.fail(errStopped)
 	defer context.AfterFunc(w.ctx, func() { w.isOver.Store(true) })()
 
@@ -87,6 +89,12 @@ func (w *worker) run(stop context.Context) error {
 	err := w.loop()
 	if err == nil {
 		err = w.drain()
+	}
+	if err != nil {
+		// Fetch may wait for the loop, which is gone. What made the worker end comes first:
+		// an editor whose context has ended only says so.
+		w.fail(err)
+		err = context.Cause(w.ctx)
 	}
 	stopReading()
 	stopSaving()
@@ -145,6 +153,24 @@ func (w *worker) drain() error {
 		}
 	}
 	return nil
+}
+
+// forsake takes what a worker that is over leaves behind out of the lanes: a lane that
+// waits for its target would keep it in memory, beside what is read anew (INV-6).
+func (w *worker) forsake() {
+	if w.tracker.clean() {
+		return
+	}
+	for _, r := range append(slices.Clip(w.routesOf), w.deadRoute) {
+		if r == nil {
+			continue
+		}
+		r.mu.Lock()
+		for _, l := range r.lanes {
+			l.forget(w)
+		}
+		r.mu.Unlock()
+	}
 }
 
 // due fires when an editor wants to flush what it holds.
