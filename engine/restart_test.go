@@ -239,3 +239,24 @@ func TestRestartsStayWithinTheWindow(t *testing.T) {
 		}
 	})
 }
+
+// A lane that nobody wants to write any more is not what the task waits for.
+func TestStatusForgetsALaneWithoutWork(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, 1, 1)
+		r.target.Fail(mem.Fault{Op: mem.OpWrite, Times: -1, Err: errors.New("connection reset")})
+		r.produce(10, 1)
+		x := r.start()
+		time.Sleep(time.Minute)
+		if s := x.Status()[0]; s.State != hubferry.Retrying || !strings.Contains(s.Error, "reset") {
+			t.Errorf("while the target is away: %+v", s)
+		}
+		close(x.deal.ending["0"])
+		x.deal.lose()
+		time.Sleep(time.Minute)
+		if s := x.Status()[0]; s.State != hubferry.Running || s.Error != "" {
+			t.Errorf("after the partition went elsewhere: %+v", s)
+		}
+		x.finish()
+	})
+}

@@ -11,13 +11,8 @@ import (
 
 // minSaveInterval is the least time between two checkpoints of one partition, so that a
 // busy one does not wear its store out (G-6). When half of the window waits for a
-// checkpoint it is ignored: a full window would stop the partition. The checkpoint must
-// then be worth it, though: with a backlog the window is always full of what was just read.
+// checkpoint it is ignored: a full window would stop the partition.
 const minSaveInterval = time.Second
-
-// saveShare is the part of the window, one in so many events, for which a checkpoint is
-// saved at once.
-const saveShare = 8
 
 // save stores the low-water mark at its cadence until ctx ends.
 func (w *worker) save(ctx context.Context) {
@@ -37,10 +32,10 @@ func (w *worker) save(ctx context.Context) {
 		}
 		w.noteMoved()
 		at := since.Add(w.SaveInterval)
-		if half || m.events >= w.SaveEvents {
+		if m.events >= w.SaveEvents {
 			at = last.Add(minSaveInterval)
 		}
-		if half && m.events*saveShare >= w.Window {
+		if half {
 			at = time.Time{}
 		}
 		if wait := time.Until(at); wait > 0 {
