@@ -28,6 +28,12 @@ func owner(t *testing.T, s hubferry.CheckpointStore) hubferry.Ownership {
 	return hubferry.Ownership{}
 }
 
+func partition(name string) hubferry.ID {
+	id := group
+	id.Partition = name
+	return id
+}
+
 // put writes the record of partition 0 over what is there, as a thief does.
 func put(t *testing.T, s hubferry.CheckpointStore, name string) {
 	t.Helper()

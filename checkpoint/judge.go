@@ -19,12 +19,14 @@ import (
 type judge struct {
 	expiry   time.Duration
 	seen     map[hubferry.ID]sighting
+	gaps     map[string]time.Duration // by owner, the longest time between two renewals
 	readings []reading
 }
 
 // sighting is when a version of a record was first seen.
 type sighting struct {
 	etag     string
+	owner    string
 	since    time.Time // monotonic
 	modified time.Time
 }
@@ -36,7 +38,7 @@ type reading struct {
 }
 
 func newJudge(expiry time.Duration) *judge {
-	return &judge{expiry: expiry, seen: map[hubferry.ID]sighting{}}
+	return &judge{expiry: expiry, seen: map[hubferry.ID]sighting{}, gaps: map[string]time.Duration{}}
 }
 
 // read notes the store's time. It was taken before at.
@@ -51,9 +53,14 @@ func (j *judge) observe(group hubferry.ID, records []hubferry.Ownership, at time
 	there := make(map[hubferry.ID]bool, len(records))
 	for _, o := range records {
 		there[o.ID] = true
-		if s, ok := j.seen[o.ID]; !ok || s.etag != o.ETag {
-			j.seen[o.ID] = sighting{etag: o.ETag, since: at, modified: o.Modified}
+		s, ok := j.seen[o.ID]
+		if ok && s.etag == o.ETag {
+			continue
 		}
+		if ok && o.Owner != "" && s.owner == o.Owner {
+			j.gaps[o.Owner] = max(j.gaps[o.Owner], o.Modified.Sub(s.modified))
+		}
+		j.seen[o.ID] = sighting{etag: o.ETag, owner: o.Owner, since: at, modified: o.Modified}
 	}
 	for id := range j.seen {
 		if id.Group() == group && !there[id] {

@@ -152,3 +152,24 @@ func TestJudge(t *testing.T) {
 		}
 	}
 }
+
+// The judge knows how seldom others renew.
+func TestGaps(t *testing.T) {
+	j := newJudge(time.Minute)
+	began := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	id := hubferry.ID{Namespace: "n", Hub: "h", ConsumerGroup: "g", Partition: "0"}
+	for i, o := range []hubferry.Ownership{
+		{Owner: "x", ETag: "1", Modified: began},
+		{Owner: "x", ETag: "1", Modified: began},
+		{Owner: "x", ETag: "2", Modified: began.Add(30 * time.Second)},
+		{Owner: "x", ETag: "3", Modified: began.Add(40 * time.Second)},
+		{Owner: "y", ETag: "4", Modified: began.Add(140 * time.Second)},
+		{Owner: "", ETag: "5", Modified: began.Add(240 * time.Second)},
+	} {
+		o.ID = id
+		j.observe(id.Group(), []hubferry.Ownership{o}, began.Add(time.Duration(i)*time.Minute))
+	}
+	if diff := cmp.Diff(map[string]time.Duration{"x": 30 * time.Second}, j.gaps); diff != "" {
+		t.Errorf("gaps (-want +got):\n%s", diff)
+	}
+}

@@ -352,7 +352,7 @@ func (w *world) settle(limit time.Duration) (took time.Duration, grants int) {
 // TestConvergence prints how long fleets take to share a hub, and what moves on the way.
 // The whole table takes minutes: set HUBFERRY_LONG=1.
 func TestConvergence(t *testing.T) {
-	instances, partitions := []int{1, 2, 3, 8}, []int{1, 8, 32, 100}
+	instances, partitions := []int{1, 2, 3, 8}, []int{1, 8, 100}
 	if os.Getenv("HUBFERRY_LONG") != "" {
 		instances, partitions = []int{1, 2, 3, 5, 8, 13, 20, 50}, []int{1, 2, 8, 32, 100, 320, 1000}
 	}

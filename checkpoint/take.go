@@ -162,9 +162,19 @@ func (b *Balancer) notOurs(err error) error {
 	}
 }
 
-// report warns once of each owner that should not be there. The caller holds b.mu.
+// report warns once of each owner that should not be there, or that renews so seldom that
+// a late renewal gives its partitions to us. The caller holds b.mu.
 func (r *rounds) report(owner, partition string) {
-	if r.b.o.Shared || r.warned[owner] || !r.foreign(owner) {
+	if r.warned[owner] || !r.foreign(owner) {
+		return
+	}
+	if r.b.o.Shared {
+		// Between two listings a renewal may have gone unseen.
+		if gap := r.judge.gaps[owner]; gap > r.b.o.Expiry/3+r.b.o.Interval {
+			r.warned[owner] = true
+			r.b.note(slog.LevelWarn, "another program renews its partitions too seldom for our expiry, which should be three times as long: a late renewal gives them to us",
+				"group", r.b.o.Group.String(), "owner", owner, "seen", gap, "expiry", r.b.o.Expiry)
+		}
 		return
 	}
 	r.warned[owner] = true

@@ -1,7 +1,11 @@
 package checkpoint_test
 
 import (
+	"bytes"
 	"errors"
+	"log/slog"
+	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -276,4 +280,43 @@ func TestOthersTry(t *testing.T) {
 		}
 		<-stopped
 	})
+}
+
+// lines is a log.
+type lines struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// Whoever shares with a program whose times do not fit ours is told so, once.
+func TestSeldomRenewals(t *testing.T) {
+	for every, warned := range map[time.Duration]int{10 * time.Second: 0, 13 * time.Second: 0, 36 * time.Second: 1} {
+		synctest.Test(t, func(t *testing.T) {
+			data, log := mem.New(), new(lines)
+			own(t, data, partition("0"), "sdk")
+			a := start(t, "a", newSource(2), data.Handle(), func(o *checkpoint.Options) {
+				o.Shared, o.Log = true, slog.New(slog.NewTextHandler(log, nil))
+			})
+			defer a.stop()
+			for began := time.Now(); time.Since(began) < 10*time.Minute; {
+				time.Sleep(every)
+				put(t, data, "sdk")
+			}
+			if n := strings.Count(log.String(), "too seldom"); n != warned {
+				t.Errorf("with a renewal every %s there are %d warnings, want %d", every, n, warned)
+			}
+		})
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"unicode/utf8"
 
 	"github.com/hubferry/hubferry"
 )
@@ -135,6 +136,9 @@ func encode(c hubferry.Checkpoint) (row, error) {
 	if len(c.Marks) > 0 {
 		marks := make(map[string]position, len(c.Marks))
 		for path, p := range c.Marks {
+			if !utf8.ValidString(path) {
+				return r, fmt.Errorf("the path %q of a mark is not UTF-8", path)
+			}
 			marks[path] = position(p)
 		}
 		b, err := json.Marshal(marks)
@@ -144,6 +148,11 @@ func encode(c hubferry.Checkpoint) (row, error) {
 		r.marks = sql.NullString{String: string(b), Valid: true}
 	}
 	if len(c.States) > 0 {
+		for name := range c.States {
+			if !utf8.ValidString(name) {
+				return r, fmt.Errorf("the name %q of a state is not UTF-8", name)
+			}
+		}
 		b, err := json.Marshal(c.States)
 		if err != nil {
 			return r, fmt.Errorf("states: %w", err)

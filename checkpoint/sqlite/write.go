@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"os"
 
 	"github.com/hubferry/hubferry"
@@ -82,7 +83,11 @@ func (s *Store) commit(ctx context.Context, rs []*request) {
 // transact is one attempt of commit. The errors of single requests go to errs; those
 // requests have written nothing.
 func (s *Store) transact(ctx context.Context, rs []*request, errs []error) error {
-	if now, err := os.Stat(s.path); err != nil || !os.SameFile(now, s.file) {
+	now, err := os.Stat(s.path)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errReplaced, err)
+	}
+	if !os.SameFile(now, s.file) {
 		return errReplaced
 	}
 	tx, err := s.writer.BeginTx(ctx, nil)
