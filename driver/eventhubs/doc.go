@@ -4,8 +4,10 @@
 // It stands on Azure's AMQP library, go-amqp, and on azidentity, but not on the
 // azeventhubs SDK. That SDK gives every event without a message id a random one, which
 // would change events (INV-5), and repeats sends whose outcome is unknown, which would
-// hide duplicates. Nor are messages decoded by go-amqp: see the type wire for why, and
-// package internal/amqpevent for how they are read and written instead.
+// hide duplicates. Nor are messages decoded by go-amqp, which cannot keep every type and
+// detaches a link on those that it does not know. The type wire, below go-amqp, hands
+// messages through it as they are, several at a time; package internal/amqpevent reads
+// and writes them.
 //
 // # Configuration
 //
@@ -71,6 +73,9 @@
 // receiver asks for so many events ahead as fit its share of the budget, going by the
 // size of the largest of late: when events of a kilobyte are followed by events of a
 // megabyte, the share is exceeded once, by at most the prefetch.
+//
+// go-amqp itself keeps queues of about 120 KB for each open receiver and 80 KB for each
+// sender, beside the budget, most of which is never touched.
 //
 // At most 40 management reads per second are made per namespace; the service allows 50.
 //

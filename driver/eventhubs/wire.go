@@ -43,6 +43,10 @@ type wire struct {
 // maxFrame is the max-frame-size that go-amqp announces by default.
 const maxFrame = 65536
 
+// mergeLimit is about how large a merged delivery gets. go-amqp keeps a buffer of the
+// largest delivery for each link.
+const mergeLimit = 16 << 10
+
 func newWire(c net.Conn, trace func(line string)) *wire {
 	w := &wire{Conn: c, trace: trace}
 	w.frames = amqp.NewFrameReader(inner{w}, maxFrame)
@@ -176,7 +180,7 @@ func (w *wire) transfer(dst []byte, f *amqp.Frame) []byte {
 // gather appends the payloads of the transfers that are at hand, as long as each is a
 // whole delivery on the same link, and returns their number.
 func (w *wire) gather(dst []byte, channel uint16, handle uint32) (out []byte, n uint32) {
-	for len(dst) < maxFrame {
+	for len(dst) < mergeLimit {
 		f := w.atHand()
 		if f == nil {
 			break
