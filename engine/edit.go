@@ -13,6 +13,7 @@ import (
 // chain is a list of editors, made for one source partition, and the draft that they
 // work on.
 type chain struct {
+	scope string // what precedes the editors' names in a checkpoint: "route/", or nothing
 	steps []step
 	draft hubferry.Draft
 }
@@ -24,8 +25,8 @@ type step struct {
 
 // newChain makes the editors and gives each the state that came with the checkpoint. After
 // an error the chain holds those that were made, to be closed.
-func newChain(ctx context.Context, steps []Step, states map[string][]byte) (chain, error) {
-	var c chain
+func newChain(ctx context.Context, scope string, steps []Step, states map[string][]byte) (chain, error) {
+	c := chain{scope: scope}
 	for i := range steps {
 		e, err := steps[i].New()
 		if err != nil {
@@ -33,7 +34,7 @@ func newChain(ctx context.Context, steps []Step, states map[string][]byte) (chai
 		}
 		c.steps = append(c.steps, step{steps[i].Name, e})
 		if r, ok := resumer(e); ok {
-			if err := r.Resume(ctx, states[steps[i].Name], nil); err != nil {
+			if err := r.Resume(ctx, states[scope+steps[i].Name], nil); err != nil {
 				return c, fmt.Errorf("resume editor %s: %w", steps[i].Name, err)
 			}
 		}
@@ -118,11 +119,16 @@ func (w *worker) edit(b *batch) ([]output, error) {
 		w.tasks.draft.Add(e.Share(), ticket)
 	}
 	w.judge(poison)
-	outputs, err := w.tasks.run(w.ctx, w.judge)
-	if err == nil {
-		b.mark.states = w.tasks.states()
+	return w.tasks.run(w.ctx, w.judge)
+}
+
+// states returns the editors' states as of the events that were edited so far.
+func (w *worker) states() map[string][]byte {
+	states := w.tasks.states(nil)
+	for i := range w.routes {
+		states = w.routes[i].states(states)
 	}
-	return outputs, err
+	return states
 }
 
 // plain returns the events of a batch as outputs. Whether one can be decoded is then the
@@ -280,15 +286,14 @@ func (c *chain) due() time.Time {
 	return at
 }
 
-// states returns what resumable editors want stored with the checkpoint.
-func (c *chain) states() map[string][]byte {
-	var states map[string][]byte
+// states adds what resumable editors want stored with the checkpoint.
+func (c *chain) states(states map[string][]byte) map[string][]byte {
 	for i := range c.steps {
 		if r, ok := resumer(c.steps[i].editor); ok {
 			if states == nil {
 				states = map[string][]byte{}
 			}
-			states[c.steps[i].name] = slices.Clone(r.State())
+			states[c.scope+c.steps[i].name] = slices.Clone(r.State())
 		}
 	}
 	return states

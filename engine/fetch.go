@@ -27,8 +27,8 @@ func (w *worker) fetch(ctx context.Context) error {
 		paused := open.Err() != nil
 		cancel()
 		switch {
-		case ctx.Err() != nil:
-			return nil //nolint:nilerr // a clean stop is no error
+		case ctx.Err() != nil || w.ctx.Err() != nil:
+			return nil //nolint:nilerr // a clean stop is no error; else the worker knows its cause
 		case paused:
 			attempt = 0
 			w.pressed() // what was read is delivered, also what editors hold
@@ -69,7 +69,11 @@ func (w *worker) session(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = reader.Close(context.WithoutCancel(ctx)) }() // nothing depends on it
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		defer cancel()
+		_ = reader.Close(ctx) // nothing depends on it
+	}()
 	w.working()
 	in := hubferry.Batch{Next: w.next}
 	for {

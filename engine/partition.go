@@ -63,6 +63,9 @@ func (p *partition) run(stop context.Context) {
 		}
 		if errors.Is(err, errRestart) {
 			p.from, p.anew = nil, true
+			attempt++
+			d, _ := p.Retry.delay(attempt, err)
+			_ = sleep(stop, d) // the next round sees why
 			continue
 		}
 		attempt++
@@ -196,12 +199,12 @@ func (p *partition) newWorker(ctx context.Context, sources int, sparse bool, sta
 	}
 	w.ctx, w.end = context.WithCancelCause(p.ctx)
 	var err error
-	if w.tasks, err = newChain(ctx, p.Editors, states); err != nil {
+	if w.tasks, err = newChain(ctx, "", p.Editors, states); err != nil {
 		w.discard()
 		return nil, err
 	}
 	for i, r := range p.routesOf {
-		if w.routes[i], err = newChain(ctx, r.Editors, states); err != nil {
+		if w.routes[i], err = newChain(ctx, r.Name+"/", r.Editors, states); err != nil {
 			w.discard()
 			return nil, err
 		}

@@ -260,3 +260,25 @@ func TestStatusForgetsALaneWithoutWork(t *testing.T) {
 		x.finish()
 	})
 }
+
+// A service that refuses every position is not asked without a pause.
+func TestGapsWithoutEndArePaced(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, 1, 1)
+		r.task.OnGap = engine.OnGapContinue
+		r.source.Fail(mem.Fault{
+			Op: mem.OpOpenReader, Partition: mem.AllPartitions, Times: -1, Delay: time.Millisecond,
+			Err: &hubferry.Error{Kind: hubferry.Gap, Op: "open", From: 0, To: -1},
+		})
+		r.produce(10, 1)
+		x := r.start()
+		time.Sleep(time.Hour)
+		if n := r.source.Count(mem.OpOpenReader); n > 60 {
+			t.Errorf("a reader was opened %d times in an hour", n)
+		}
+		r.source.Heal()
+		x.settled(10)
+		x.finish()
+		r.exact(10)
+	})
+}

@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
@@ -128,5 +129,57 @@ func TestPauseReleasesWhatIsHeld(t *testing.T) {
 			t.Errorf("aggregates of %d events after a pause, want 100", events)
 		}
 		x.finish()
+	})
+}
+
+// counter numbers the events that it sees, over restarts.
+type counter struct{ n int }
+
+func (c *counter) Edit(_ context.Context, d *hubferry.Draft) error {
+	for i := range d.Events {
+		content, err := d.Events[i].Edit()
+		if err != nil {
+			return err
+		}
+		content.Body = strconv.AppendInt(nil, int64(c.n), 10)
+		c.n++
+	}
+	return nil
+}
+
+func (c *counter) Resume(_ context.Context, state []byte, _ []hubferry.Event) error {
+	c.n = 0
+	if len(state) == 0 {
+		return nil
+	}
+	n, err := strconv.Atoi(string(state))
+	c.n = n
+	return err
+}
+
+func (c *counter) State() []byte { return strconv.AppendInt(nil, int64(c.n), 10) }
+
+// The state of an editor is stored with the checkpoint, also that of a route's, and apart
+// from its namesake's.
+func TestEditorStatesOutliveARestart(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, 1, 1)
+		count := engine.Step{Name: "count", New: func() (hubferry.Editor, error) { return new(counter), nil }}
+		r.task.Editors = []engine.Step{count, dropOdd}
+		r.task.Routes[0].Editors = []engine.Step{count}
+		for range 3 {
+			r.produce(100, 3)
+			x := r.start()
+			x.settled(100)
+			x.finish()
+		}
+		for i, e := range r.target.Dump(0) {
+			if c, _ := e.Content(); string(c.Body) != strconv.Itoa(i) {
+				t.Fatalf("output %d of the route's counter has number %s", i, c.Body)
+			}
+		}
+		if s := r.store.saved["0"].States; string(s["count"]) != "300" || string(s["out/count"]) != "150" {
+			t.Errorf("states %q", s)
+		}
 	})
 }

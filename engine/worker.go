@@ -125,6 +125,7 @@ func (w *worker) loop() error {
 			if err := w.send(outputs); err != nil { // route.go, then lane.go
 				return err
 			}
+			b.mark.states = w.states()
 			b.settle(1) // tracker.go, then save.go
 			if w.budget.scarce() {
 				w.pressed()
