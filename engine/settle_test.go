@@ -79,7 +79,7 @@ func TestEditorsBehindASplit(t *testing.T) {
 					}
 					x := r.start()
 					time.Sleep(time.Minute / 2)
-					if s := r.store.saved["0"].Position.Sequence; c.outputs > 0 && s >= stuck {
+					if s := r.store.get(r.source.Place(0)).Position.Sequence; c.outputs > 0 && s >= stuck {
 						t.Errorf("the checkpoint is at %d, and event %d is not written", s, stuck)
 					}
 					close(release)
