@@ -39,11 +39,11 @@ func (e *environment) demoCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "demo", Short: "Watch real events travel, through a kill and a reconnect", Long: demoHelp, Example: demoExample,
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return failed(e.demo(c.Context(), &f)) },
+		RunE: func(c *cobra.Command, _ []string) error { return e.demo(c.Context(), &f) },
 	}
 	c.Flags().BoolVar(&f.json, "json", false, "print the report as one JSON object")
 	c.Flags().BoolVar(&f.keep, "keep", false, "leave both namespaces and the replication running until an interrupt")
-	c.Flags().StringVar(&f.dir, "dir", "", "folder for configuration, checkpoints and log (default a temporary one)")
+	c.Flags().StringVar(&f.dir, "dir", "", "`FOLDER` for configuration, checkpoints and log (default a temporary one, which stays after a failure)")
 	c.Flags().IntVar(&f.rate, "rate", 4000, "events sent per second")
 	return c
 }
@@ -54,28 +54,53 @@ func (e *environment) demo(ctx context.Context, f *demoFlags) error {
 	}
 	program, err := os.Executable()
 	if err != nil {
-		return fmt.Errorf("find this program: %w", err)
+		return failed(fmt.Errorf("find this program: %w", err))
 	}
 	dir := f.dir
 	if dir == "" {
-		if dir, err = os.MkdirTemp("", "hubferry-demo-"); err != nil {
-			return err
-		}
-		if !f.keep {
-			defer func() { _ = os.RemoveAll(dir) }() // a leftover in a temporary folder does no harm
-		}
-	} else if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
+		dir, err = os.MkdirTemp("", "hubferry-demo-")
+	} else {
+		err = os.MkdirAll(dir, 0o700)
 	}
-	s := &screen{w: e.stderr, terminal: isTerminal(e.stderr)}
+	if err != nil {
+		return failed(err)
+	}
+	report, err := e.watchDemo(ctx, f, program, dir)
+	if f.dir == "" && (err == nil && report.Kept || err != nil && ctx.Err() != nil) {
+		_ = os.RemoveAll(dir) // a leftover in a temporary folder does no harm
+	}
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return failed(errors.New("interrupted before the end: nothing was proved"))
+	case err != nil:
+		return failed(err)
+	case !report.Kept:
+		return failed(fmt.Errorf("a promise was broken, see the report; configuration and log are in %s", dir))
+	}
+	return nil
+}
+
+// watchDemo runs the demo, shows how far it is, and prints its report.
+func (e *environment) watchDemo(ctx context.Context, f *demoFlags, program, dir string) (*demo.Report, error) {
+	s := newScreen(e.stderr, isTerminal(e.stderr))
+	var printed error
+	write := func(r *demo.Report) {
+		s.show(nil)
+		if f.json {
+			printed = json.NewEncoder(e.stdout).Encode(r)
+		} else {
+			e.printReport(r)
+		}
+	}
 	o := demo.Options{
 		Program: program, Dir: dir, Rate: f.rate,
 		Say:  func(line string) { fmt.Fprintln(s, line) },
 		Show: func(sent, arrived, total int) { s.show([]string{bar(sent, arrived, total)}) },
 	}
 	if f.keep {
-		o.Wait = func(ctx context.Context, west, east, config string) {
-			s.show(nil)
+		o.Wait = func(ctx context.Context, r *demo.Report, west, east, config string) {
+			write(r)
+			write = func(*demo.Report) {}
 			fmt.Fprintf(s, "\nStill running, with its configuration in %s. Try:\n  hubferry peek --connection '%s' flights\n  hubferry peek --connection '%s' flights\nInterrupt (Ctrl-C) to end.\n", config, west, east)
 			<-ctx.Done()
 		}
@@ -83,19 +108,10 @@ func (e *environment) demo(ctx context.Context, f *demoFlags) error {
 	report, err := demo.Run(ctx, o)
 	s.show(nil)
 	if err != nil {
-		return err
+		return report, err
 	}
-	if f.json {
-		if err := json.NewEncoder(e.stdout).Encode(report); err != nil {
-			return err
-		}
-	} else {
-		e.printReport(report)
-	}
-	if !report.Kept {
-		return &exitError{ExitFailure, errors.New("a promise was broken, see the report")}
-	}
-	return nil
+	write(report)
+	return report, printed
 }
 
 // printReport writes the report for a person.
@@ -111,7 +127,14 @@ func (e *environment) printReport(r *demo.Report) {
 	fmt.Fprintf(e.stdout, "  lost        %s\n", verdict(r.Lost))
 	fmt.Fprintf(e.stdout, "  altered     %s\n", verdict(r.Altered+r.Strays))
 	fmt.Fprintf(e.stdout, "  reordered   %s\n", verdict(r.Reordered+r.Misplaced))
-	fmt.Fprintf(e.stdout, "  duplicates  %d  (at least once: a kill repeats what was sent after the last checkpoint)\n", r.Duplicates)
+	if r.Duplicates > r.Allowed {
+		fmt.Fprintf(e.stdout, "  duplicates  %d  <- broken: at most %d are allowed for these faults\n", r.Duplicates, r.Allowed)
+	} else {
+		fmt.Fprintf(e.stdout, "  duplicates  %d  (at least once: a kill repeats what was sent after the last checkpoint)\n", r.Duplicates)
+	}
+	if r.Foreign > 0 {
+		fmt.Fprintf(e.stdout, "  foreign     %d  <- broken: they did not come from west\n", r.Foreign)
+	}
 	for _, example := range r.Examples {
 		fmt.Fprintf(e.stdout, "    %s\n", example)
 	}
@@ -123,6 +146,6 @@ func bar(sent, arrived, total int) string {
 	const width = 40
 	part := func(n int) int { return min(width, width*n/max(total, 1)) }
 	s, a := part(sent), min(part(arrived), part(sent))
-	return fmt.Sprintf("[%s%s%s] %d sent, %d arrived of %d",
-		strings.Repeat("#", a), strings.Repeat("-", s-a), strings.Repeat(" ", width-s), sent, arrived, total)
+	return fmt.Sprintf("[%s%s%s] %d of %d sent, %d arrived, copies included",
+		strings.Repeat("#", a), strings.Repeat("-", s-a), strings.Repeat(" ", width-s), sent, total, arrived)
 }

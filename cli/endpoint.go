@@ -19,15 +19,13 @@ import (
 type endpointFlags struct {
 	config     string
 	connection string
-	trace      bool
 	log        logFlags
 }
 
 func (f *endpointFlags) add(c *cobra.Command) {
 	addConfigFlag(c, &f.config)
-	c.Flags().StringVar(&f.connection, "connection", "", "Event Hubs connection string in the place of a configuration; the address is then HUB[/PARTITION][@SEQUENCE]")
-	c.Flags().BoolVar(&f.trace, "trace-frames", false, "print the protocol's frames to standard error, without secrets")
-	f.log.add(c)
+	c.Flags().StringVar(&f.connection, "connection", "", "Event Hubs connection `STRING` in the place of a configuration; the address is then without CONNECTION/")
+	f.log.add(c, slog.LevelWarn) // healthy means quiet
 }
 
 // endpoint is an opened connection and what an address names on it.
@@ -39,9 +37,8 @@ type endpoint struct {
 
 // endpoint opens what an address names.
 func (e *environment) endpoint(ctx context.Context, f *endpointFlags, address string) (*endpoint, error) {
-	f.log.level = max(f.log.level, slog.LevelWarn) // healthy means quiet
 	log := f.log.logger(e.stderr)
-	env := hubferry.Env{Log: log, Instance: instance(), Trace: traceTo(f.trace, log), Budget: 64 << 20}
+	env := hubferry.Env{Log: log, Instance: instance(), Trace: f.log.trace(e.stderr), Budget: 64 << 20}
 	if f.connection != "" {
 		return e.direct(ctx, f.connection, address, env)
 	}
@@ -64,7 +61,7 @@ func (e *environment) endpoint(ctx context.Context, f *endpointFlags, address st
 func (e *environment) direct(ctx context.Context, connection, address string, env hubferry.Env) (*endpoint, error) {
 	a, err := config.ParseAddress("connection/" + address)
 	if err != nil {
-		return nil, &exitError{ExitUsage, fmt.Errorf("expected an address such as telemetry/3@1841 (HUB[/PARTITION][@SEQUENCE]), found %q", address)}
+		return nil, &exitError{ExitUsage, fmt.Errorf("expected an address without a connection, such as telemetry, telemetry/3 or telemetry/3@1841, found %q", address)}
 	}
 	for _, d := range e.Registry.Drivers {
 		if d.Name != "eventhubs" {

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
+	"os/signal"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -40,7 +43,6 @@ type hubFlags struct {
 	data, fsync      string
 	retention        time.Duration
 	certificate, key string
-	trace            bool
 	log              logFlags
 }
 
@@ -52,17 +54,16 @@ func (e *environment) hubCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error { return e.serveHub(c.Context(), &f) },
 	}
 	flags := c.PersistentFlags()
-	flags.StringVarP(&f.config, "config", "c", "", `take the "hub" section of this configuration`)
-	flags.StringVar(&f.emulator, "emulator", "", "take a Config.json of Microsoft's Event Hubs emulator")
-	flags.StringArrayVar(&f.namespaces, "namespace", nil, `namespace as NAME or NAME=ADDRESS; may repeat (default "local")`)
-	flags.StringArrayVar(&f.hubs, "hub", nil, `hub as NAME[:PARTITIONS[:GROUP,GROUP]], in every namespace, or NAMESPACE/NAME...; may repeat`)
-	flags.StringVar(&f.data, "data", "", "folder of the data; in memory without it")
-	flags.StringVar(&f.fsync, "fsync", "", "when an event is confirmed: batch, interval or never (default interval)")
+	flags.StringVarP(&f.config, "config", "c", "", "take the \"hub\" section of this configuration, a `FILE`")
+	flags.StringVar(&f.emulator, "emulator", "", "take a Config.json of Microsoft's Event Hubs emulator, a `FILE`")
+	flags.StringArrayVar(&f.namespaces, "namespace", nil, "`NAME[=ADDRESS]` of a namespace; may repeat (default \"local\")")
+	flags.StringArrayVar(&f.hubs, "hub", nil, "`HUB` as NAME[:PARTITIONS[:GROUP,GROUP]], in every namespace, or NAMESPACE/NAME...; may repeat")
+	flags.StringVar(&f.data, "data", "", "`FOLDER` of the data; in memory without it")
+	flags.StringVar(&f.fsync, "fsync", "", "`WHEN` an event is confirmed: batch, interval or never (default interval)")
 	flags.DurationVar(&f.retention, "retention", 0, "how long events are kept (default 168h)")
-	flags.StringVar(&f.certificate, "tls-certificate", "", "PEM file with a certificate: TLS is taken too")
-	flags.StringVar(&f.key, "tls-key", "", "PEM file with the certificate's key")
-	c.Flags().BoolVar(&f.trace, "trace-frames", false, "print AMQP frames to standard error, without secrets")
-	f.log.add(c)
+	flags.StringVar(&f.certificate, "tls-certificate", "", "PEM `FILE` with a certificate: TLS is taken too")
+	flags.StringVar(&f.key, "tls-key", "", "PEM `FILE` with the certificate's key")
+	f.log.add(c, slog.LevelInfo)
 	c.AddCommand(e.hubEnvCommand(&f))
 	return c
 }
@@ -99,7 +100,8 @@ func (e *environment) serveHub(ctx context.Context, f *hubFlags) error {
 		return &exitError{ExitUsage, err}
 	}
 	o.Log = f.log.logger(e.stderr)
-	o.Trace = traceTo(f.trace, o.Log)
+	o.Trace = f.log.trace(e.stderr)
+	signal.Ignore(syscall.SIGPIPE) // clients go on when nobody reads the log any more
 	server, err := hub.New(ctx, o)
 	if err != nil {
 		return failed(err)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -19,7 +20,7 @@ import (
 const defaultConfig = "hubferry.yaml"
 
 func addConfigFlag(c *cobra.Command, file *string) {
-	c.Flags().StringVarP(file, "config", "c", defaultConfig, "configuration file")
+	c.Flags().StringVarP(file, "config", "c", defaultConfig, "configuration `FILE`")
 	_ = c.MarkFlagFilename("config", "yaml", "yml") // it fails only for an unknown flag
 }
 
@@ -44,16 +45,33 @@ func (e *environment) load(file string) (*config.Application, error) {
 }
 
 // build loads a configuration and opens what its tasks need.
-func (e *environment) build(ctx context.Context, f *runFlags, log *slog.Logger) (*config.Application, *config.Built, error) {
+func (e *environment) build(ctx context.Context, f *runFlags, log *slog.Logger, trace func(string)) (*config.Application, *config.Built, error) {
 	app, err := e.load(f.config)
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := knownTasks(app, f.tasks); err != nil {
+		return nil, nil, &exitError{ExitUsage, err}
+	}
 	built, err := app.Build(ctx, config.BuildOptions{
 		Tasks: f.tasks,
-		Env:   hubferry.Env{Log: log, Instance: instance(), Trace: traceTo(f.trace, log)},
+		Env:   hubferry.Env{Log: log, Instance: instance(), Trace: trace},
 	})
 	return app, built, failed(err)
+}
+
+// knownTasks refuses names of tasks that the configuration does not have.
+func knownTasks(app *config.Application, wanted []string) error {
+	var names []string
+	for _, t := range app.Tasks {
+		names = append(names, t.Name)
+	}
+	for _, name := range wanted {
+		if !slices.Contains(names, name) {
+			return fmt.Errorf("--task %s: there is no such task; there are %s", name, strings.Join(names, ", "))
+		}
+	}
+	return nil
 }
 
 // instance returns a name for this run of the program: where it runs, for people, and

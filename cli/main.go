@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/signal"
 	"slices"
@@ -148,24 +147,4 @@ func noSuchCommand(c *cobra.Command, args []string) error {
 		text += fmt.Sprintf("; did you mean %q?", near[0])
 	}
 	return errors.New(text + ` ("hubferry --help" lists them)`)
-}
-
-// logFlags are the flags of commands that log.
-type logFlags struct {
-	format string
-	level  slog.Level
-}
-
-func (f *logFlags) add(c *cobra.Command) {
-	c.Flags().StringVar(&f.format, "log", "text", "format of log lines: text or json")
-	c.Flags().TextVar(&f.level, "log-level", slog.LevelInfo, "least level that is logged: debug, info, warn or error")
-}
-
-// logger returns a logger to w.
-func (f *logFlags) logger(w io.Writer) *slog.Logger {
-	o := &slog.HandlerOptions{Level: f.level}
-	if f.format == "json" {
-		return slog.New(slog.NewJSONHandler(w, o))
-	}
-	return slog.New(slog.NewTextHandler(w, o))
 }

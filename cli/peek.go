@@ -21,8 +21,8 @@ import (
 const peekHelp = `Read events of a hub and print them, without any effect on a consumer group: no
 checkpoint, no ownership, no epoch.
 
-The address is CONNECTION/HUB[/PARTITION][@SEQUENCE], with a connection of the
-configuration, or HUB[/PARTITION][@SEQUENCE] with --connection. Events of several
+The address is CONNECTION/HUB[/PARTITION[@SEQUENCE]], with a connection of the
+configuration, or HUB[/PARTITION[@SEQUENCE]] with --connection. Events of several
 partitions are printed by their enqueued time; with --follow as they arrive.
 
 A partition that somebody reads with an epoch refuses other readers of the same consumer
@@ -47,21 +47,29 @@ func (e *environment) peekCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "peek ADDRESS", Short: "Read and print events", Long: peekHelp, Example: peekExample,
 		Args: cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error { return e.peek(c.Context(), &f, args[0]) },
+		RunE: func(c *cobra.Command, args []string) error {
+			if f.follow && !c.Flags().Changed("count") {
+				f.count = 0
+			}
+			return e.peek(c.Context(), &f, args[0])
+		},
 	}
 	f.add(c)
-	c.Flags().StringVar(&f.group, "group", "$Default", "consumer group to read with")
-	c.Flags().StringVar(&f.from, "from", "", "where to begin: earliest, latest or a time such as 2026-11-01T00:00:00Z (default earliest, with --follow latest)")
-	c.Flags().StringVar(&f.key, "key", "", "print only events of this partition key")
-	c.Flags().StringArrayVar(&f.where, "where", nil, "print only events with this property, as NAME=VALUE; may repeat")
-	c.Flags().StringVar(&f.grep, "grep", "", "print only events whose body contains this text")
-	c.Flags().IntVar(&f.count, "count", 20, "print at most so many events; 0 means all")
+	c.Flags().StringVar(&f.group, "group", "$Default", "consumer `GROUP` to read with")
+	c.Flags().StringVar(&f.from, "from", "", "`WHERE` to begin: earliest, latest or a time such as 2026-11-01T00:00:00Z (default earliest, with --follow latest)")
+	c.Flags().StringVar(&f.key, "key", "", "print only events of this partition `KEY`")
+	c.Flags().StringArrayVar(&f.where, "where", nil, "print only events with this property, as `NAME=VALUE`; may repeat")
+	c.Flags().StringVar(&f.grep, "grep", "", "print only events whose body contains this `TEXT`")
+	c.Flags().IntVar(&f.count, "count", 20, "print at most so many events; 0 means all (with --follow that is the default)")
 	c.Flags().BoolVar(&f.follow, "follow", false, "wait for new events until an interrupt")
 	c.Flags().BoolVar(&f.json, "json", false, "print one JSON object per event")
 	return c
 }
 
 func (e *environment) peek(ctx context.Context, f *peekFlags, address string) error {
+	if f.count < 0 {
+		return &exitError{ExitUsage, errors.New("--count cannot be negative")}
+	}
 	start, err := f.start()
 	if err != nil {
 		return &exitError{ExitUsage, err}
@@ -86,13 +94,14 @@ func (e *environment) peek(ctx context.Context, f *peekFlags, address string) er
 	defer cancel()
 	streams, err := peekPartitions(ctx, source, p.address.Partition, start, f.follow)
 	if err != nil {
-		return failed(err)
+		return err
 	}
-	printed := 0
+	printed, seen := 0, 0
 	for event := range arrange(ctx, streams, f.follow) {
 		if event.err != nil {
 			return failed(event.err)
 		}
+		seen++
 		if !match(&event.event) {
 			continue
 		}
@@ -100,10 +109,22 @@ func (e *environment) peek(ctx context.Context, f *peekFlags, address string) er
 			return failed(err)
 		}
 		if printed++; printed == f.count {
-			break
+			return nil
 		}
 	}
+	switch {
+	case f.follow:
+	case seen == 0:
+		fmt.Fprintln(e.stderr, "there are no events to print; --follow waits for new ones")
+	case printed == 0:
+		fmt.Fprintf(e.stderr, "none of %d events is as asked for\n", seen)
+	}
 	return nil
+}
+
+// noSuchPartition is the error for an address with a partition that the hub does not have.
+func noSuchPartition(name string, n int) error {
+	return &exitError{ExitUsage, fmt.Errorf("there is no partition %q; the hub has %d, from 0 to %d", name, n, n-1)}
 }
 
 // start returns where to begin.
@@ -159,7 +180,7 @@ type peeked struct {
 func peekPartitions(ctx context.Context, s hubferry.Source, only string, start hubferry.Start, follow bool) ([]chan peeked, error) {
 	infos, err := s.Partitions(ctx)
 	if err != nil {
-		return nil, err
+		return nil, failed(err)
 	}
 	var streams []chan peeked
 	for i := range infos {
@@ -171,12 +192,15 @@ func peekPartitions(ctx context.Context, s hubferry.Source, only string, start h
 		go func() {
 			defer close(c)
 			if err := peekPartition(ctx, s, &infos[i], start, follow, c); err != nil && ctx.Err() == nil {
-				c <- peeked{err: err}
+				select {
+				case c <- peeked{err: err}:
+				case <-ctx.Done():
+				}
 			}
 		}()
 	}
 	if len(streams) == 0 {
-		return nil, fmt.Errorf("there is no partition %q; the hub has %d, from 0 to %d", only, len(infos), len(infos)-1)
+		return nil, noSuchPartition(only, len(infos))
 	}
 	return streams, nil
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,7 +20,7 @@ const runHelp = `Run the tasks of a configuration until it is told to stop.
 
 On a terminal one table shows the tasks and is redrawn once a second; state changes
 scroll by above it. In a pipe standard output gets one JSON line per task every ten
-seconds, and standard error the log.
+seconds and at the end, and standard error the log.
 
 Several instances with the same checkpoint store share the partitions. An interrupt or
 SIGTERM finishes what is under way, saves the last checkpoints and gives the partitions
@@ -34,7 +36,6 @@ type runFlags struct {
 	config string
 	tasks  []string
 	every  time.Duration
-	trace  bool
 	log    logFlags
 }
 
@@ -46,18 +47,21 @@ func (e *environment) runCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error { return e.run(c.Context(), &f) },
 	}
 	addConfigFlag(c, &f.config)
-	c.Flags().StringSliceVar(&f.tasks, "task", nil, "run only these tasks")
+	c.Flags().StringSliceVar(&f.tasks, "task", nil, "run only this task, by its `NAME`; may repeat")
 	c.Flags().DurationVar(&f.every, "every", 10*time.Second, "time between two JSON lines of a task, in a pipe")
-	c.Flags().BoolVar(&f.trace, "trace-frames", false, "print the protocol's frames to standard error, without secrets")
-	f.log.add(c)
+	f.log.add(c, slog.LevelInfo)
 	return c
 }
 
 // run loads, builds and runs.
 func (e *environment) run(ctx context.Context, f *runFlags) error {
-	screen := &screen{w: e.stderr, terminal: isTerminal(e.stdout) && isTerminal(e.stderr)}
+	if f.every <= 0 {
+		return &exitError{ExitUsage, fmt.Errorf("--every %s: give a positive time", f.every)}
+	}
+	signal.Ignore(syscall.SIGPIPE) // events go on when nobody reads the status any more
+	screen := newScreen(e.stderr, isTerminal(e.stdout) && isTerminal(e.stderr))
 	log := f.log.logger(screen)
-	app, built, err := e.build(ctx, f, log)
+	app, built, err := e.build(ctx, f, log, f.log.trace(screen))
 	if err != nil {
 		return err
 	}
@@ -77,7 +81,6 @@ func (e *environment) run(ctx context.Context, f *runFlags) error {
 	done := make(chan error, 1)
 	go func() { done <- eng.Run(ctx) }()
 	hopeless := e.watch(eng, screen, f.every, done, stop)
-	screen.show(nil)
 	return failed(errors.Join(hopeless, <-done))
 }
 
@@ -89,13 +92,25 @@ func (e *environment) watch(eng *engine.Engine, s *screen, every time.Duration, 
 	}
 	ticker := time.NewTicker(min(every, time.Second))
 	defer ticker.Stop()
-	var p progress
+	p := progress{at: time.Now()}
 	var hopeless error
 	lines := json.NewEncoder(e.stdout)
+	report := func(now time.Time, status []hubferry.TaskStatus) {
+		rows := p.rows(now, status)
+		if s.terminal {
+			s.show(table(rows))
+			return
+		}
+		for i := range rows {
+			_ = lines.Encode(&rows[i]) // a closed pipe does not stop the tasks
+		}
+	}
 	next := time.Now()
 	for {
 		select {
 		case err := <-done:
+			report(time.Now(), eng.Status()) // what was moved in the end
+			s.keep()
 			done <- err
 			return hopeless
 		case now := <-ticker.C:
@@ -109,14 +124,7 @@ func (e *environment) watch(eng *engine.Engine, s *screen, every time.Duration, 
 				continue
 			}
 			next = next.Add(every)
-			rows := p.rows(now, status)
-			if s.terminal {
-				s.show(table(rows))
-				continue
-			}
-			for i := range rows {
-				_ = lines.Encode(&rows[i]) // a closed pipe does not stop the tasks
-			}
+			report(now, status)
 		}
 	}
 }
@@ -134,12 +142,4 @@ func allFailed(status []hubferry.TaskStatus) error {
 		errs = append(errs, fmt.Errorf("task %s: %s", t.Task, t.Error))
 	}
 	return errors.Join(errs...)
-}
-
-// traceTo returns what prints frames to the log's stream, or nil.
-func traceTo(on bool, log *slog.Logger) func(string) {
-	if !on {
-		return nil
-	}
-	return func(line string) { log.Info("frame", "amqp", line) }
 }

@@ -4,18 +4,38 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"sync"
+
+	"golang.org/x/term"
 )
 
 // screen shows a block of lines that is redrawn in place, with log lines scrolling by
 // above it. On anything but a terminal it shows the log lines only. Its methods may be
 // called by several goroutines at once.
 type screen struct {
-	mu       sync.Mutex
-	w        io.Writer
 	terminal bool
-	block    []string
+	size     func() (width, height int) // 0: unknown
+
+	mu    sync.Mutex
+	w     io.Writer
+	block []string
+}
+
+// newScreen returns a screen on w, which is redrawn if it is a terminal.
+func newScreen(w io.Writer, terminal bool) *screen {
+	return &screen{w: w, terminal: terminal, size: func() (int, int) {
+		f, ok := w.(*os.File)
+		if !ok {
+			return 0, 0
+		}
+		width, height, err := term.GetSize(int(f.Fd()))
+		if err != nil {
+			return 0, 0
+		}
+		return width, height
+	}}
 }
 
 // Write prints log lines above the block.
@@ -41,9 +61,34 @@ func (s *screen) show(lines []string) {
 	defer s.mu.Unlock()
 	var out bytes.Buffer
 	s.erase(&out)
-	s.block = lines
+	s.block = s.fit(lines)
 	s.draw(&out)
 	_, _ = s.w.Write(out.Bytes()) // a terminal that is gone is no reason to stop
+}
+
+// keep leaves the block where it is: what follows is written below it.
+func (s *screen) keep() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.block = nil
+}
+
+// fit cuts what the window has no room for: a line that wraps, or one that has scrolled
+// away, could not be erased again.
+func (s *screen) fit(lines []string) []string {
+	width, height := s.size()
+	if room := height - 1; height > 1 && len(lines) > room {
+		more := fmt.Sprintf("... %d more lines", len(lines)-room+1)
+		lines = append(append([]string{}, lines[:room-1]...), more)
+	}
+	fitted := make([]string, len(lines))
+	for i, line := range lines {
+		if text := []rune(line); width > 0 && len(text) > width {
+			line = string(text[:width])
+		}
+		fitted[i] = line
+	}
+	return fitted
 }
 
 // erase moves the cursor to where the block begins and clears from there on.

@@ -10,7 +10,7 @@ import (
 
 // progress turns one status after another into rates.
 type progress struct {
-	at     time.Time
+	at     time.Time // of the last status, or when the tasks began
 	before map[string]int64
 	rates  map[string]float64
 }
@@ -42,7 +42,7 @@ func (p *progress) rows(now time.Time, tasks []hubferry.TaskStatus) []row {
 	for i := range tasks {
 		t := &tasks[i]
 		done := t.Counts.Written
-		if !p.at.IsZero() && elapsed > 0 {
+		if elapsed > 0 {
 			p.rates[t.Task] = float64(done-p.before[t.Task]) / elapsed
 		}
 		p.before[t.Task] = done

@@ -2,7 +2,6 @@ package demo
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -25,9 +24,10 @@ type Options struct {
 	Say func(line string)
 	// Show shows how far the events are; it may be nil.
 	Show func(sent, arrived, total int)
-	// Wait, if not nil, is called before everything is taken down, with the connection
-	// strings of both namespaces.
-	Wait func(ctx context.Context, west, east, config string)
+	// Wait, if not nil, is called before everything is taken down, with the report and the
+	// connection strings of both namespaces. It returns when ctx ends, at the latest; that
+	// is no error then.
+	Wait func(ctx context.Context, report *Report, west, east, config string)
 }
 
 // Report is what the demo proves. Its JSON form is a promise to scripts.
@@ -88,9 +88,9 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		return nil, err
 	}
 	if o.Wait != nil {
-		o.Wait(ctx, world.west, world.east, config)
+		o.Wait(ctx, report, world.west, world.east, config)
 	}
-	return report, errors.Join(ferry.stop())
+	return report, ferry.stop(ctx)
 }
 
 // travel sends everything while the replicating process runs, is killed and starts again,
@@ -110,6 +110,9 @@ func travel(ctx context.Context, o Options, w *world, ferry *process, report *Re
 			}
 			sent = nil
 		case err := <-ferry.ended():
+			if ctx.Err() != nil {
+				return ctx.Err() // a terminal's interrupt goes to both processes
+			}
 			return fmt.Errorf("the replicating process ended by itself: %w", err)
 		case <-ctx.Done():
 			return context.Cause(ctx)

@@ -1,12 +1,16 @@
 package demo
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"time"
 )
+
+// errEndedWell is how a process ended that ended well.
+var errEndedWell = errors.New("exit status 0")
 
 // process is the replicating process: "hubferry run", as a user would start it.
 type process struct {
@@ -34,9 +38,10 @@ func (p *process) start() error {
 	go func() {
 		err := cmd.Wait()
 		if err == nil {
-			err = errors.New("exit status 0")
+			err = errEndedWell
 		}
 		exit <- err
+		close(exit) // whoever waits later finds that it is gone
 	}()
 	return nil
 }
@@ -56,19 +61,33 @@ func (p *process) kill() {
 	p.cmd = nil
 }
 
-// stop asks it to stop, as an operator does, and waits.
-func (p *process) stop() error {
+// stop asks it to stop, as an operator does, and waits. If ctx has ended, that was perhaps
+// an interrupt from a terminal, which the process got as well, and a second one would end
+// it at once: it first has a moment to end by itself.
+func (p *process) stop(ctx context.Context) error {
+	if ctx.Err() != nil {
+		select {
+		case err := <-p.exit:
+			return p.gone(err)
+		case <-time.After(3 * time.Second):
+		}
+	}
 	if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
 		return nil //nolint:nilerr // some systems know no interrupt: kill follows
 	}
 	select {
 	case err := <-p.exit:
-		p.cmd = nil
-		if err.Error() != "exit status 0" {
-			return fmt.Errorf("the replicating process did not stop cleanly: %w (see %s)", err, p.log)
-		}
-		return nil
+		return p.gone(err)
 	case <-time.After(40 * time.Second):
 		return errors.New("the replicating process did not stop within 40 s")
 	}
+}
+
+// gone notes that it has ended, and judges how.
+func (p *process) gone(err error) error {
+	p.cmd = nil
+	if errors.Is(err, errEndedWell) {
+		return nil
+	}
+	return fmt.Errorf("the replicating process did not stop cleanly: %w (see %s)", err, p.log)
 }
