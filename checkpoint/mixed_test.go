@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,7 +29,7 @@ type processor struct {
 	greedy bool
 	rnd    *rand.Rand
 	mine   []hubferry.Ownership
-	moves  int
+	moves  atomic.Int64
 }
 
 func (p *processor) run(ctx context.Context) {
@@ -107,7 +108,7 @@ func (p *processor) round(ctx context.Context) {
 			owned[name] = without(owned[name], o.ID)
 		}
 	}
-	p.moves += len(want) - had
+	p.moves.Add(int64(len(want) - had))
 	if got, err := p.store.ClaimOwnership(ctx, want); err == nil {
 		p.mine = got
 	}
@@ -162,7 +163,9 @@ func mixed(t *testing.T, partitions int, greedy bool, seed uint64) {
 	join(1)
 	time.Sleep(15 * time.Minute)
 
-	moves := func() int { return a.grants() + b.grants() + processors[0].moves + processors[1].moves }
+	moves := func() int {
+		return a.grants() + b.grants() + int(processors[0].moves.Load()+processors[1].moves.Load())
+	}
 	before := moves()
 	counts := map[string]int{"a": 0, "b": 0, "sdk-0": 0, "sdk-1": 0}
 	records, err := data.ListOwnership(t.Context(), group)

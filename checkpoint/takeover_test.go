@@ -2,6 +2,7 @@ package checkpoint_test
 
 import (
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -144,15 +145,16 @@ func TestShortOutage(t *testing.T) {
 		a, b := two(t, mem.New(), nil)
 		defer a.stop()
 		defer b.stop()
-		claims, calls := a.claims(), 0
+		claims := a.claims()
+		var calls atomic.Int64
 		a.store.SetFault(func(mem.Call) mem.Fault {
-			calls++
+			calls.Add(1)
 			return mem.Fault{Err: errDown}
 		})
 		time.Sleep(35 * time.Second)
 		a.store.SetFault(nil)
-		if calls > 35 {
-			t.Errorf("the store was called %d times in 35 s without an answer", calls)
+		if n := calls.Load(); n > 35 {
+			t.Errorf("the store was called %d times in 35 s without an answer", n)
 		}
 		time.Sleep(5 * time.Minute)
 		for _, c := range claims {

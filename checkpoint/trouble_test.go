@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -226,10 +227,9 @@ func TestLateRelease(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		late := true
+		var late atomic.Bool
 		store.SetFault(func(c mem.Call) mem.Fault {
-			if late && c.Op == mem.ClaimOwnership && c.IDs[0].Group() == group {
-				late = false
+			if c.Op == mem.ClaimOwnership && c.IDs[0].Group() == group && late.CompareAndSwap(false, true) {
 				return mem.Fault{Before: 5 * time.Minute}
 			}
 			return mem.Fault{}
