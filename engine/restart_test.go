@@ -26,11 +26,10 @@ func editorStep(name string, f editorFunc) engine.Step {
 func TestEditorFailsWhileMoreIsRead(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t, 2, 3)
-		failures := 3
+		var edits atomic.Int64
 		r.task.Editors = []engine.Step{editorStep("moody", func(_ context.Context, d *hubferry.Draft) error {
 			time.Sleep(time.Millisecond) // so that the next batch is there
-			if failures > 0 {
-				failures--
+			if edits.Add(1) <= 3 {
 				return errors.New("the reference data is away")
 			}
 			return nil
