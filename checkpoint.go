@@ -44,8 +44,9 @@ type Checkpoint struct {
 	// Marks are watermarks by the path of a target place: lower bounds of where the
 	// events after this checkpoint may be found (G-7).
 	Marks map[string]Position
-	// States are notes that travel with the checkpoint: of Resumers by the editor's
-	// name, and the engine's own under names that begin with "engine.".
+	// States are notes that travel with the checkpoint: of Resumers by the editor's name
+	// ("route/editor" for those of a route), and the engine's own under names that begin
+	// with "engine.".
 	States map[string][]byte
 	// Err is set by a store that found a record and cannot read it. That partition
 	// alone reports it; the others go on.

@@ -155,7 +155,7 @@ func (w *worker) identify(ctx context.Context) (*hubferry.PartitionInfo, error) 
 
 // describe asks the source about the partition.
 func (w *worker) describe(ctx context.Context) (*hubferry.PartitionInfo, error) {
-	infos, err := w.Source.Partitions(ctx)
+	infos, err := w.partitions(ctx)
 	if err != nil {
 		return nil, err
 	}

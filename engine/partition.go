@@ -120,7 +120,7 @@ func (p *partition) once(stop context.Context) error {
 // checkpoint, or at the configured start, which is stored before the first read so that a
 // crash cannot skip what comes meanwhile.
 func (p *partition) start(ctx context.Context) (*worker, error) {
-	infos, err := p.Source.Partitions(ctx)
+	infos, err := p.partitions(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -20,6 +20,7 @@ type task struct {
 	log    *slog.Logger
 	budget *budget
 	gate   *gate
+	census census
 
 	routesOf  []*route
 	deadRoute *route
