@@ -48,10 +48,16 @@ func (o Options) FullRegistry() config.Registry {
 // Main runs the program with the process's arguments and streams, and returns its exit
 // code.
 func Main(o Options) int {
-	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	// A second signal ends the program at once.
-	context.AfterFunc(ctx, cancel)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		cancel()
+		<-signals // a second one ends the program at once, also where a shell made it ignore interrupts
+		os.Exit(ExitFailure)
+	}()
 	o.Registry = o.FullRegistry()
 	e := &environment{
 		Options: o, args: os.Args[1:], stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,

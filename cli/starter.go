@@ -121,7 +121,7 @@ version: 1
 # What "hubferry hub" serves. The key below is the one that Microsoft published for its
 # emulator: it is no secret, and it is accepted on loopback only.
 hub:
-  # dir: ./data                               # keeps events; without it everything is in memory
+  dir: ./data # without it everything is in memory, and a new start finds no place to go on at
   namespaces:
     - name: west
       listen: 127.0.0.1:5672
