@@ -36,6 +36,7 @@ type Balancer struct {
 	held    map[string]*claim    // by partition, until they are released
 	queue   []*claim             // for Next
 	orphans map[string]time.Time // partitions whose record may have our name without a claim, and until when to look
+	freed   map[string]time.Time // when we have given partitions back
 	resting map[string]rest      // partitions that we lost or gave back, not to be taken at once
 	slot    *slot                // our presence record, if we have one
 	written reading              // the store's time by our last write
@@ -82,6 +83,7 @@ func NewBalancer(o Options) (*Balancer, error) {
 		rnd:     rand.New(rand.NewPCG(h.Sum64(), 1)),
 		held:    map[string]*claim{},
 		orphans: map[string]time.Time{},
+		freed:   map[string]time.Time{},
 		resting: map[string]rest{},
 	}, nil
 }

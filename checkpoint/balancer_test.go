@@ -106,7 +106,15 @@ type instance struct {
 	mu   sync.Mutex
 	held map[string]*hubferry.Claim
 	errs []error
-	got  int // how often Next has returned a claim
+	got  int           // how often Next has returned a claim
+	slow time.Duration // the last partition is given back so much later than the first
+}
+
+// lag makes the instance give partitions back one after the other.
+func (i *instance) lag(d time.Duration) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.slow = d
 }
 
 // grants returns how often the instance was given a partition.
@@ -155,6 +163,10 @@ func (i *instance) run(ctx context.Context) {
 		i.done.Go(func() {
 			select {
 			case <-c.Ending:
+				i.mu.Lock()
+				late := i.slow * time.Duration(c.Place.Index) / 64
+				i.mu.Unlock()
+				time.Sleep(late)
 			case <-c.Lost:
 			case <-ctx.Done():
 				return

@@ -258,6 +258,8 @@ func (c *claim) Release(ctx context.Context) error {
 		delete(b.held, c.id.Partition)
 		if err != nil {
 			b.orphan(c.id.Partition)
+		} else {
+			b.freed[c.id.Partition] = time.Now()
 		}
 	}
 	b.mu.Unlock()

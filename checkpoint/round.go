@@ -236,6 +236,9 @@ func (r *rounds) look(records, present []hubferry.Ownership, began time.Time) (*
 		case owner == b.o.Owner && c == nil && !b.orphans[partition].IsZero():
 			r.left = append(r.left, partition)
 			owner = ""
+		case owner == b.o.Owner && c == nil && !b.freed[partition].Before(began):
+			v.barred[partition] = true // the listing is older than our release
+			owner = ""
 		case owner == b.o.Owner && c == nil:
 			owner += "\x00" // somebody had our name before us, or has it, too
 		}
@@ -278,6 +281,11 @@ func (r *rounds) own(v *view, now time.Time) {
 	for partition, until := range b.orphans {
 		if now.After(until) {
 			delete(b.orphans, partition)
+		}
+	}
+	for partition, at := range b.freed {
+		if now.Sub(at) > b.o.Expiry {
+			delete(b.freed, partition)
 		}
 	}
 	for partition, pause := range b.resting {

@@ -320,3 +320,28 @@ func TestSeldomRenewals(t *testing.T) {
 		})
 	}
 }
+
+// A listing that is older than a release still shows our name. That is no other instance.
+func TestListingOlderThanRelease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		data, hub := mem.New(), newSource(60)
+		set := func(o *checkpoint.Options) { o.Strategy = checkpoint.Greedy }
+		a := start(t, "a", hub, data.Handle(), set)
+		defer a.stop()
+		a.waitFor(60, time.Minute)
+		a.store.SetFault(func(c mem.Call) mem.Fault {
+			if c.Op == mem.ListOwnership {
+				return mem.Fault{After: 3 * time.Second} // the answer is late
+			}
+			return mem.Fault{}
+		})
+		// Whatever is given back is given back in the middle of some listing.
+		a.lag(20 * time.Second)
+		b := start(t, "b", hub, data.Handle(), set)
+		defer b.stop()
+		time.Sleep(5 * time.Minute)
+		if a.count() != 30 || b.count() != 30 || b.grants() != 30 || a.grants() != 60 {
+			t.Errorf("they hold %d and %d partitions and were given some %d and %d times", a.count(), b.count(), a.grants(), b.grants())
+		}
+	})
+}
