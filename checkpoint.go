@@ -37,7 +37,13 @@ type Checkpoint struct {
 	// Incarnation is that of the place when the checkpoint was made; a hub with another
 	// one is a new hub under an old name (G-1). "" if unknown.
 	Incarnation string
-	Time        time.Time // when it was made, by the clock of who made it
+	// Beginning is which beginning of the partition Position belongs to: 0 for the first,
+	// and one more each time that its task began anew behind a gap, because the position
+	// was not there any more (G-2). Positions of two beginnings are not compared: after a
+	// hub was restored from a backup they stand for different events, although the
+	// incarnation is the same.
+	Beginning int64
+	Time      time.Time // when it was made, by the clock of who made it
 	// Clean says that nothing was in flight, so that a successor need not look for
 	// events beyond it.
 	Clean bool
@@ -51,6 +57,20 @@ type Checkpoint struct {
 	// Err is set by a store that found a record and cannot read it. That partition
 	// alone reports it; the others go on.
 	Err error
+}
+
+// Behind reports whether c lies behind the checkpoint that is there, so that it must not
+// take its place: one of an earlier beginning does, and so does one with a lower sequence
+// number in the same log. A log is another one when its incarnation is, as far as both are
+// known, or when the position's epoch is higher: then it was made anew or cut back.
+func (c *Checkpoint) Behind(there *Checkpoint) bool {
+	switch {
+	case c.Beginning != there.Beginning:
+		return c.Beginning < there.Beginning
+	case c.Incarnation != "" && there.Incarnation != "" && c.Incarnation != there.Incarnation:
+		return false
+	}
+	return c.Position.Sequence < there.Position.Sequence && c.Position.Epoch <= there.Position.Epoch
 }
 
 // Checkpoints is where progress is kept. Kafka groups and databases have it as well.

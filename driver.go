@@ -106,6 +106,7 @@ type Caps struct {
 	AMQPBodies     bool // values, sequences, several data sections
 	Annotations    bool
 	RepeatedNames  bool // several properties of one name
+	Selects        bool // a source may read several hubs: the Connection is Selecting
 	Epochs         bool // a reader with a higher epoch takes the partition over
 	Retention      bool // old events disappear
 	MaxEvent       int  // bytes; 0 means unknown
@@ -122,7 +123,10 @@ type Driver struct {
 	// Connect opens a connection with decoded and validated options. It need not reach
 	// the service yet.
 	Connect func(ctx context.Context, o Options, env Env) (Connection, error)
-	Caps    Caps
+	// GroupName returns the canonical name of a consumer group (G-1), under which progress
+	// is kept: in lower case where the service ignores case. nil means as it is written.
+	GroupName func(group string) string
+	Caps      Caps
 }
 
 // Connection is a configured way to one namespace. Its methods may be called by
@@ -137,6 +141,24 @@ type Connection interface {
 	Target(ctx context.Context, o Options) (Target, error)
 	// Close frees the connection. It may be called twice.
 	Close(ctx context.Context) error
+}
+
+// Selection names several hubs of one namespace.
+type Selection struct {
+	// Hubs are names. Those that do not exist are left out until they do.
+	Hubs []string
+	// Pattern, if it is not "", is a regular expression of whole names: the source has
+	// every hub that matches it and none of Exclude, also those that are made later. What
+	// the service keeps for itself is left out.
+	Pattern string
+	Exclude []string
+}
+
+// Selecting is the optional side of a Connection whose sources can read several hubs at
+// once: Source.Partitions then has the partitions of all of them, and Place.Hub tells
+// them apart.
+type Selecting interface {
+	SourceOf(ctx context.Context, s Selection, o Options) (Source, error)
 }
 
 // ErrNoRole is returned by a Connection that cannot be a source, or not a target.

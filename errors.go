@@ -70,6 +70,9 @@ type Error struct {
 	// was lost or late.
 	Unsure bool
 	After  time.Duration // Throttled: the least time to wait; 0 if the service named none
+	// Event is the event that a TooLarge or Refused is about, where a call takes several
+	// and does not say otherwise which one it is: one of those that Commit was given.
+	Event *Event
 	// From and To are the first and last missing sequence number of a Gap. To is less
 	// than From when the range is not known.
 	From, To int64

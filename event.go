@@ -85,6 +85,12 @@ type Form interface {
 	Size() int
 }
 
+// Untravelled is the optional side of a Form that knows at once whether it holds no property
+// whose name begins as those of provenance do, which most events have not.
+type Untravelled interface {
+	Untravelled() bool
+}
+
 // Lineage says how an output came from its inputs, when it was not one to one.
 // Identity (G-3) is made of it; see also Draft.
 type Lineage struct {
@@ -189,9 +195,9 @@ func (e *Event) Pin(partition int) { e.pin = int32(max(partition, -1)) + 1 }
 // Pinned returns the explicit target partition, if there is one.
 func (e *Event) Pinned() (int, bool) { return int(e.pin) - 1, e.pin > 0 }
 
-// eventOverhead is what an Event costs beside its bytes: the value itself, its
-// slot in a run and its share of the bookkeeping.
-const eventOverhead = 192
+// eventOverhead is what an Event costs beside its bytes while it is on its way: the value
+// itself, that of its Form, its output and its slots in queues and runs.
+const eventOverhead = 512
 
 // Size returns how much of the memory budget the event takes, in bytes (INV-6).
 func (e *Event) Size() int {

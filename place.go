@@ -64,10 +64,14 @@ func (p *Place) String() string {
 	return p.path
 }
 
-// nameEscaper encodes the three characters that the provenance lists and paths use.
 var nameEscaper = strings.NewReplacer("%", "%25", "/", "%2F", ";", "%3B")
 
+// escapeName encodes the three characters that the provenance lists and paths use.
 func escapeName(s string) string { return nameEscaper.Replace(s) }
+
+var nameUnescaper = strings.NewReplacer("%25", "%", "%2F", "/", "%3B", ";")
+
+func unescapeName(s string) string { return nameUnescaper.Replace(s) }
 
 // PartitionInfo is what a source says of one partition, as of one moment.
 type PartitionInfo struct {

@@ -61,6 +61,17 @@ func (p Properties) Size() int {
 	return n
 }
 
+// The properties by which a service carries what it has no place for. A driver writes them,
+// and every driver takes them away again when it reads, so that an event that went through
+// such a service is what it was before.
+const (
+	// MarkNullBody marks an empty body as a null one (G-13). Its value says nothing.
+	MarkNullBody = "hubferry-null-body"
+	// MarkRepeated holds the earlier values of properties whose names repeat, where a
+	// property can have but one.
+	MarkRepeated = "hubferry-repeated"
+)
+
 // The names under which Content.Message holds the fields of an AMQP message's
 // properties and header sections (OASIS AMQP 1.0, part 3, 3.2.1 and 3.2.4).
 // Other drivers map their own fields to these names where the meaning is the same.

@@ -50,6 +50,14 @@ type Stamp struct {
 	ends  [5]int
 	n     int
 	buf   []byte
+
+	// The text of the last second, which events that come together share.
+	second int64
+	date   []byte
+
+	// The escaped names of the trail that was rendered last.
+	task, route string
+	id          []byte
 }
 
 // Len returns the number of properties.
@@ -87,27 +95,23 @@ func (t *Trail) Render(e *Event, s *Stamp) {
 	if t.Mode == TrailNone {
 		return
 	}
-	var prior [4]string
-	hops := 0
-	for i, name := range [...]string{ReplEnqueueTime, ReplSequence, ReplOffset, ReplSource} {
-		prior[i] = priorHops(e, name)
-		if prior[i] != "" {
-			hops = max(hops, 1+strings.Count(prior[i], ";"))
-		}
-	}
+	prior, hops := priorTrail(e)
 	timeName := ReplEnqueueTime
 	if t.HelperForm {
 		timeName = ReplEnqueuedTime
 	}
-	s.buf = t.appendTime(appendHops(s.buf, prior[0], hops), e.Time)
+	s.buf = t.appendTime(appendHops(s.buf, prior[0], hops), e.Time, s)
 	s.end(timeName)
-	s.buf = strconv.AppendInt(appendHops(s.buf, prior[1], hops), e.Pos.Sequence, 10)
+	s.buf = appendHops(s.buf, prior[1], hops)
+	from := len(s.buf)
+	s.buf = strconv.AppendInt(s.buf, e.Pos.Sequence, 10)
+	to := len(s.buf)
 	s.end(ReplSequence)
 	s.buf = appendHops(s.buf, prior[2], hops)
 	if e.Pos.Offset != "" {
 		s.buf = append(s.buf, e.Pos.Offset...)
 	} else {
-		s.buf = strconv.AppendInt(s.buf, e.Pos.Sequence, 10)
+		s.buf = append(s.buf, s.buf[from:to]...)
 	}
 	s.end(ReplOffset)
 	if t.Mode != TrailFull {
@@ -115,8 +119,23 @@ func (t *Trail) Render(e *Event, s *Stamp) {
 	}
 	s.buf = append(appendHops(s.buf, prior[3], hops), e.Origin.Path()...)
 	s.end(ReplSource)
-	s.buf = t.appendID(s.buf, e.lineage)
+	s.buf = t.appendID(s.buf, e.lineage, s)
 	s.end(ReplID)
+}
+
+// priorTrail returns the four lists of hops that an event carries, and how many hops they tell
+// of.
+func priorTrail(e *Event) (prior [4]string, hops int) {
+	if u, ok := e.form.(Untravelled); ok && e.content == nil && u.Untravelled() {
+		return prior, 0
+	}
+	for i, name := range [...]string{ReplEnqueueTime, ReplSequence, ReplOffset, ReplSource} {
+		prior[i] = priorHops(e, name)
+		if prior[i] != "" {
+			hops = max(hops, 1+strings.Count(prior[i], ";"))
+		}
+	}
+	return prior, hops
 }
 
 func (s *Stamp) end(name string) {
@@ -126,24 +145,43 @@ func (s *Stamp) end(name string) {
 
 // appendTime writes ISO 8601 in UTC with the resolution that the time has, at least
 // milliseconds; the helper's form is RFC 1123, as .NET's "R" format.
-func (t *Trail) appendTime(dst []byte, at time.Time) []byte {
-	at = at.UTC()
+func (t *Trail) appendTime(dst []byte, at time.Time, s *Stamp) []byte {
 	if t.HelperForm {
-		return at.AppendFormat(dst, "Mon, 02 Jan 2006 15:04:05 GMT")
+		return at.UTC().AppendFormat(dst, "Mon, 02 Jan 2006 15:04:05 GMT")
 	}
-	if at.Nanosecond()%int(time.Millisecond) != 0 {
-		return at.AppendFormat(dst, "2006-01-02T15:04:05.000000000Z")
+	if second := at.Unix(); second != s.second || len(s.date) == 0 {
+		s.second, s.date = second, at.UTC().AppendFormat(s.date[:0], "2006-01-02T15:04:05.")
 	}
-	return at.AppendFormat(dst, "2006-01-02T15:04:05.000Z")
+	dst = append(dst, s.date...)
+	n := at.Nanosecond()
+	if n%int(time.Millisecond) != 0 {
+		return append(appendDigits(dst, n, 9), 'Z')
+	}
+	return append(appendDigits(dst, n/int(time.Millisecond), 3), 'Z')
+}
+
+// appendDigits writes a number with leading zeros.
+func appendDigits(dst []byte, n, width int) []byte {
+	from := len(dst)
+	for range width {
+		dst = append(dst, '0')
+	}
+	for i := len(dst) - 1; i >= from; i-- {
+		dst[i] = byte('0' + n%10)
+		n /= 10
+	}
+	return dst
 }
 
 // appendID writes task/route/part; a "+" after the part says that more parts of the
 // same input follow.
-func (t *Trail) appendID(dst []byte, l *Lineage) []byte {
-	dst = append(dst, escapeName(t.Task)...)
-	dst = append(dst, '/')
-	dst = append(dst, escapeName(t.Route)...)
-	dst = append(dst, '/')
+func (t *Trail) appendID(dst []byte, l *Lineage, s *Stamp) []byte {
+	if s.task != t.Task || s.route != t.Route || len(s.id) == 0 {
+		s.task, s.route = t.Task, t.Route
+		s.id = append(append(s.id[:0], escapeName(t.Task)...), '/')
+		s.id = append(append(s.id, escapeName(t.Route)...), '/')
+	}
+	dst = append(dst, s.id...)
 	if l == nil {
 		return append(dst, '0')
 	}
@@ -220,4 +258,54 @@ func Hops(e *Event) []Hop {
 		return nil
 	}
 	return hops
+}
+
+// Identity identifies an output (G-3), as its provenance tells. It is comparable.
+type Identity struct {
+	Task, Route string // of the hop that wrote it
+	Source      string // the path of the place that it was read from
+	Sequence    int64  // its sequence number there
+	Part        int    // the index of this part of a split input
+}
+
+// IdentityOf returns the identity of an event that a task wrote with its full trail. It is
+// false for all other events.
+func IdentityOf(e *Event) (id Identity, ok bool) {
+	v, ok := e.Property(ReplID)
+	if !ok {
+		return id, false
+	}
+	text, _ := v.AsText()
+	names := strings.Split(text, "/")
+	if len(names) != 3 {
+		return id, false
+	}
+	id.Task, id.Route = unescapeName(names[0]), unescapeName(names[1])
+	var err error
+	if id.Part, err = strconv.Atoi(strings.TrimSuffix(names[2], "+")); err != nil {
+		return id, false
+	}
+	if id.Sequence, err = strconv.ParseInt(lastHop(e, ReplSequence), 10, 64); err != nil {
+		return id, false
+	}
+	id.Source = lastHop(e, ReplSource)
+	return id, id.Source != ""
+}
+
+// lastHop returns the last value of one of the lists.
+func lastHop(e *Event, name string) string {
+	list := priorHops(e, name)
+	return list[strings.LastIndexByte(list, ';')+1:]
+}
+
+// EnqueueTime returns when an event was enqueued at its immediate source, or false if its
+// provenance does not tell. A trail in the helper's form tells full seconds.
+func EnqueueTime(e *Event) (time.Time, bool) {
+	text := lastHop(e, ReplEnqueueTime)
+	for _, layout := range [...]string{time.RFC3339Nano, time.RFC1123} {
+		if at, err := time.Parse(layout, text); err == nil {
+			return at, true
+		}
+	}
+	return time.Time{}, false
 }

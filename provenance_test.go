@@ -208,3 +208,81 @@ func BenchmarkRender(b *testing.B) {
 		})
 	}
 }
+
+func TestIdentityOf(t *testing.T) {
+	trail := hubferry.Trail{Task: "a/b;%2F", Route: "out", Mode: hubferry.TrailFull}
+	origin := hubferry.NewPlace("west", "in", "3", "", 3)
+	made := func(trail hubferry.Trail, l *hubferry.Lineage, prior ...hubferry.Property) hubferry.Event {
+		e := hubferry.NewEvent(&hubferry.Content{Properties: prior})
+		e.Origin, e.Pos, e.Time = origin, hubferry.Position{Sequence: 42}, time.Date(2026, 5, 6, 7, 8, 9, 123_456_789, time.UTC)
+		e.SetLineage(l)
+		var s hubferry.Stamp
+		trail.Render(&e, &s)
+		c := &hubferry.Content{}
+		for i := range s.Len() {
+			name, text := s.At(i)
+			c.Properties.Set(name, hubferry.String(string(text)))
+		}
+		return hubferry.NewEvent(c)
+	}
+	text := func(name, value string) hubferry.Property {
+		return hubferry.Property{Name: name, Value: hubferry.String(value)}
+	}
+	want := hubferry.Identity{Task: "a/b;%2F", Route: "out", Source: "west/in/3", Sequence: 42}
+	second := want
+	second.Part = 1
+	for name, c := range map[string]struct {
+		event hubferry.Event
+		want  hubferry.Identity
+		ok    bool
+	}{
+		"first hop":  {made(trail, nil), want, true},
+		"second hop": {made(trail, nil, text(hubferry.ReplSource, "north/x/0"), text(hubferry.ReplSequence, "7"), text(hubferry.ReplID, "t/r/9")), want, true},
+		"a part":     {made(trail, &hubferry.Lineage{Part: 1, More: true}), second, true},
+		"standard":   {made(hubferry.Trail{Mode: hubferry.TrailStandard}, nil), hubferry.Identity{}, false},
+		"foreign":    {hubferry.NewEvent(&hubferry.Content{}), hubferry.Identity{}, false},
+		"no number":  {hubferry.NewEvent(&hubferry.Content{Properties: hubferry.Properties{text(hubferry.ReplID, "t/r/0"), text(hubferry.ReplSequence, "x"), text(hubferry.ReplSource, "a/b/0")}}), hubferry.Identity{}, false},
+		"no part":    {hubferry.NewEvent(&hubferry.Content{Properties: hubferry.Properties{text(hubferry.ReplID, "t/r/x"), text(hubferry.ReplSequence, "1"), text(hubferry.ReplSource, "a/b/0")}}), hubferry.Identity{}, false},
+		"two names":  {hubferry.NewEvent(&hubferry.Content{Properties: hubferry.Properties{text(hubferry.ReplID, "t/r"), text(hubferry.ReplSequence, "1"), text(hubferry.ReplSource, "a/b/0")}}), hubferry.Identity{}, false},
+	} {
+		got, ok := hubferry.IdentityOf(&c.event)
+		if ok != c.ok || (ok && got != c.want) {
+			t.Errorf("%s: got %+v, %v, want %+v, %v", name, got, ok, c.want, c.ok)
+		}
+	}
+	e := made(trail, nil, text(hubferry.ReplEnqueueTime, "2020-01-01T00:00:00.000Z"))
+	if at, ok := hubferry.EnqueueTime(&e); !ok || !at.Equal(time.Date(2026, 5, 6, 7, 8, 9, 123_456_789, time.UTC)) {
+		t.Errorf("the enqueued time is %v, %v", at, ok)
+	}
+	trail.HelperForm = true
+	e = made(trail, nil)
+	if at, ok := hubferry.EnqueueTime(&e); !ok || !at.Equal(time.Date(2026, 5, 6, 7, 8, 9, 0, time.UTC)) {
+		t.Errorf("the enqueued time in the helper's form is %v, %v", at, ok)
+	}
+	e = hubferry.NewEvent(&hubferry.Content{})
+	if _, ok := hubferry.EnqueueTime(&e); ok {
+		t.Error("an event without provenance has an enqueued time")
+	}
+}
+
+// The text of a second is kept between events; it must not stay when the second changes.
+func TestStampOfAnotherSecond(t *testing.T) {
+	var s hubferry.Stamp
+	trail := hubferry.Trail{Mode: hubferry.TrailStandard}
+	place := hubferry.NewPlace("ns", "hub", "0", "", 0)
+	for _, text := range []string{
+		"1970-01-01T00:00:00.000Z", "1970-01-01T00:00:00.999Z", "1969-12-31T23:59:59.999Z", "2026-03-04T05:06:07.089Z",
+		"2026-03-04T05:06:07.000000001Z", "2026-03-04T05:06:08.120Z", "2026-03-04T05:06:07.089Z",
+	} {
+		at, err := time.Parse(time.RFC3339Nano, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := hubferry.NewEvent(&hubferry.Content{})
+		e.Time, e.Origin = at, place
+		trail.Render(&e, &s)
+		if _, got := s.At(0); string(got) != text {
+			t.Errorf("%s, want %s", got, text)
+		}
+	}
+}

@@ -1,15 +1,18 @@
 package hubferry
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // NoEpoch opens a reader that claims nothing: it can be one of several and gives way
 // to a reader with an epoch. Tails, peeks and audits read so.
 const NoEpoch int64 = -1
 
-// Source is one hub to read from, for one task. Its methods may be called by several
+// Source is one hub to read from, or a selection of them, for one task. Its methods may be called by several
 // goroutines at once. It does not retry: it classifies errors (see Error).
 type Source interface {
-	// Partitions returns all partitions, ordered by Place.Index, as of now.
+	// Partitions returns all partitions, ordered by Place.Hub and Place.Index, as of now.
 	Partitions(ctx context.Context) ([]PartitionInfo, error)
 	// Resolve turns a start into the position that Open resumes after. A time later
 	// than the last event resolves to the end.
@@ -22,6 +25,33 @@ type Source interface {
 	Open(ctx context.Context, p *Place, after Position, epoch int64) (Reader, error)
 	// Close ends all readers and frees what the source holds. It may be called twice.
 	Close(ctx context.Context) error
+}
+
+// Piecemeal is the optional side of a Source whose service is asked about each partition on
+// its own and allows only so many questions: Partitions then costs as many as there are
+// partitions.
+type Piecemeal interface {
+	// Places returns the places that Partitions would, in the same order, and asks about no
+	// partition.
+	Places(ctx context.Context) ([]*Place, error)
+	// Partition returns what Partitions would say of one of them, as of now.
+	Partition(ctx context.Context, p *Place) (PartitionInfo, error)
+}
+
+// PlacesOf returns the places of a source's partitions, at the least cost.
+func PlacesOf(ctx context.Context, s Source) ([]*Place, error) {
+	if p, ok := s.(Piecemeal); ok {
+		return p.Places(ctx)
+	}
+	infos, err := s.Partitions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	places := make([]*Place, len(infos))
+	for i := range infos {
+		places[i] = infos[i].Place
+	}
+	return places, nil
 }
 
 // Limit bounds one Read. At least one event is delivered whatever its size.
@@ -44,6 +74,11 @@ type Batch struct {
 	// End is the position of the last event of the partition as far as the reader
 	// knows, for lag; its Sequence is less than Next's when it does not know.
 	End Position
+	// Free, if not nil, says that the events, with their array and all that they point to, are
+	// the engine's until it calls Free, and the reader's again then: the engine need not copy
+	// them, and the reader need not make new ones. Read sets it anew. It is called once, by any
+	// goroutine, when nobody will look at the events any more, or never, and does not wait.
+	Free func()
 }
 
 // Reader delivers the events of one partition in order. One goroutine calls Read;
@@ -88,7 +123,16 @@ type Settler interface {
 // itself (a Kafka group, Service Bus sessions). Other sources get the balancer of
 // package checkpoint over a CheckpointStore.
 type Coordinated interface {
-	Coordinate(ctx context.Context) (Coordinator, error)
+	Coordinate(ctx context.Context, m Member) (Coordinator, error)
+}
+
+// Member says for whom an instance takes part in a consumer group.
+type Member struct {
+	// Task is whose group it is. Instances of other tasks, and other programs, are kept
+	// out of it, or keep us out (G-10).
+	Task string
+	// Shared says that other programs share the work of the group, so that they are not.
+	Shared bool
 }
 
 // Coordinator deals out the partitions that this instance is to move.
@@ -118,9 +162,17 @@ type Claim struct {
 type Holder interface {
 	// Open returns a reader of the claimed partition, with the claim's epoch.
 	Open(ctx context.Context, after Position) (Reader, error)
-	// Save stores a checkpoint. It never moves one backwards, and returns an Error of
-	// kind Lost when the claim is over.
+	// Save stores a checkpoint. It never moves one backwards (see Checkpoint.Behind), and
+	// returns an Error of kind Lost when the claim is over.
 	Save(ctx context.Context, c *Checkpoint) error
 	// Release gives the partition up, so that others take it over at once.
 	Release(ctx context.Context) error
+}
+
+// Leased is the optional side of a Holder whose claim ends by itself unless it is renewed.
+type Leased interface {
+	// Until returns until when the claim is certain as of now, by the monotonic clock
+	// (G-9), or the zero time when it is over. Who was frozen sees it here before Lost is
+	// closed.
+	Until() time.Time
 }

@@ -43,6 +43,7 @@ type TaskStatus struct {
 
 // PartitionStatus is one source partition that this instance moves.
 type PartitionStatus struct {
+	Hub        string    `json:"hub"` // a task may read several
 	Partition  string    `json:"partition"`
 	State      State     `json:"state"`
 	Read       int64     `json:"read"`       // sequence number of the last event read
@@ -53,6 +54,20 @@ type PartitionStatus struct {
 	InFlight   int       `json:"inFlight"`   // inputs read and not settled
 	Moved      time.Time `json:"moved"`      // when the confirmed position last moved
 	Error      string    `json:"error,omitempty"`
+	// Search is the longest reading of a target that the partition waits for, or nil.
+	Search *SearchStatus `json:"search,omitempty"`
+}
+
+// SearchStatus is a reading of a target partition under effectively-once delivery, which
+// finds what was delivered there before anything more is sent to it (G-8).
+type SearchStatus struct {
+	Target string    `json:"target"` // the partition's address
+	Since  time.Time `json:"since"`
+	// Until is when what a predecessor has sent must have arrived or never will: reading
+	// begins then. Zero once it has begun.
+	Until time.Time `json:"until,omitzero"`
+	At    int64     `json:"at"`  // sequence number up to which was read
+	End   int64     `json:"end"` // sequence number up to which will be read
 }
 
 // Counts are the counters of a task.
@@ -65,4 +80,12 @@ type Counts struct {
 	DeadLettered int64            `json:"deadLettered"`
 	Retries      int64            `json:"retries"`
 	Gaps         int64            `json:"gaps"`
+	// Under effectively-once delivery: Found are outputs that were not sent again because
+	// reading the target showed them, or a later one of theirs; DuplicatesSeen are further
+	// copies of an output that were seen on a target; Unproven are outputs that may be
+	// there twice, because it could not be shown whether an earlier attempt had stored them
+	// (G-8, G-9).
+	Found          int64 `json:"found,omitempty"`
+	DuplicatesSeen int64 `json:"duplicatesSeen,omitempty"`
+	Unproven       int64 `json:"unproven,omitempty"`
 }

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/hubferry/hubferry"
 )
@@ -20,7 +21,9 @@ import (
 type Record struct {
 	Partition string
 	Sequence  int64
-	Key       *string // nil: no partition key
+	Offset    string    // as the service gives it
+	Enqueued  time.Time // as the service gives it
+	Key       *string   // nil: no partition key
 	// Parts are the event's contents as texts that are equal only if type and value are:
 	// "body", "property/NAME", "message/FIELD", "annotation/NAME", "footer/NAME".
 	Parts map[string]string
@@ -35,9 +38,12 @@ type Report struct {
 	Lost       int `json:"lost"`       // not on the target
 	Altered    int `json:"altered"`    // body, key, a property or its type differ
 	Duplicates int `json:"duplicates"` // further copies
-	Reordered  int `json:"reordered"`  // first deliveries out of the order of their key
-	Misplaced  int `json:"misplaced"`  // another partition number although the counts are equal
-	Strays     int `json:"strays"`     // on the target, from this source, but not on it
+	// DeepestRepeat is how many events of its source partition the furthest repeat went
+	// back, from the newest that had arrived: a crash repeats at most one window.
+	DeepestRepeat int `json:"deepestRepeat"`
+	Reordered     int `json:"reordered"` // first deliveries out of the order of their key
+	Misplaced     int `json:"misplaced"` // another partition number although the counts are equal
+	Strays        int `json:"strays"`    // on the target, from this source, but not on it
 	// Foreign counts events on the target that did not come from this source.
 	Foreign int `json:"foreign"`
 	// Examples tell of the first few faults, for people.
@@ -100,6 +106,7 @@ type comparison struct {
 // index notes the first delivery of each event.
 func (c *comparison) index(target []Record) {
 	seen := map[id]bool{}
+	newest := map[[2]string]int64{} // by source and target partition
 	for i := range target {
 		t := &target[i]
 		from, ok := c.origin(t)
@@ -107,10 +114,13 @@ func (c *comparison) index(target []Record) {
 			c.report.Foreign++
 			continue
 		}
+		way := [2]string{from.partition, t.Partition}
 		if seen[from] {
 			c.report.Duplicates++
+			c.report.DeepestRepeat = max(c.report.DeepestRepeat, int(newest[way]-from.sequence)+1)
 			continue
 		}
+		newest[way] = max(newest[way], from.sequence)
 		seen[from] = true
 		c.first[from] = t
 		s := streamOf(t, from.partition)
@@ -202,8 +212,22 @@ func differ(s, t *Record) string {
 			return name + " was invented"
 		}
 	}
-	for _, name := range [...]string{hubferry.ReplSequence, hubferry.ReplOffset, hubferry.ReplSource} {
+	return differInProvenance(s, t)
+}
+
+// lists are the properties with one value per hop.
+var lists = [...]string{hubferry.ReplSource, hubferry.ReplSequence, hubferry.ReplOffset, hubferry.ReplEnqueueTime}
+
+// differInProvenance compares what a copy tells of its way with the way of the source
+// event and where that stands. The last hop's place and sequence number have led from one
+// to the other already.
+func differInProvenance(s, t *Record) string {
+	hops := strings.Count(t.Provenance[hubferry.ReplSource], ";")
+	for _, name := range lists {
 		was, is := s.Provenance[name], t.Provenance[name]
+		if was == "" && name == hubferry.ReplEnqueueTime {
+			was = s.Provenance[hubferry.ReplEnqueuedTime]
+		}
 		earlier := ""
 		if i := strings.LastIndexByte(is, ';'); i >= 0 {
 			earlier = is[:i]
@@ -211,6 +235,19 @@ func differ(s, t *Record) string {
 		if strings.TrimRight(earlier, ";") != strings.TrimRight(was, ";") {
 			return fmt.Sprintf("%s was %q and is %q", name, was, is)
 		}
+		if n := strings.Count(is, ";"); n != hops {
+			return fmt.Sprintf("%s has %d values and %s has %d", name, n+1, hubferry.ReplSource, hops+1)
+		}
+	}
+	if offset := lastHop(t.Provenance[hubferry.ReplOffset]); offset != s.Offset {
+		return fmt.Sprintf("%s says %q, the event's offset was %q", hubferry.ReplOffset, offset, s.Offset)
+	}
+	text := lastHop(t.Provenance[hubferry.ReplEnqueueTime])
+	if at, err := time.Parse(time.RFC3339Nano, text); err != nil || !at.Equal(s.Enqueued) || !strings.HasSuffix(text, "Z") {
+		return fmt.Sprintf("%s says %q, the event was enqueued at %s", hubferry.ReplEnqueueTime, text, s.Enqueued.UTC().Format(time.RFC3339Nano))
+	}
+	if id := t.Provenance[hubferry.ReplID]; strings.Count(id, "/") != 2 || strings.Contains(id, ";") {
+		return fmt.Sprintf("%s is %q, no task/route/part", hubferry.ReplID, id)
 	}
 	return ""
 }

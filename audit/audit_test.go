@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -12,13 +14,15 @@ import (
 	"github.com/hubferry/hubferry/audit"
 )
 
+var noon = time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+
 // source returns n events over two partitions and three keys.
 func source(n int) []audit.Record {
 	records := make([]audit.Record, n)
 	for i := range records {
 		key := fmt.Sprint("k", i%3)
 		records[i] = audit.Record{
-			Partition: fmt.Sprint(i % 2), Sequence: int64(i / 2), Key: &key,
+			Partition: fmt.Sprint(i % 2), Sequence: int64(i / 2), Offset: fmt.Sprint(i * 48), Enqueued: noon.Add(time.Duration(i) * time.Millisecond), Key: &key,
 			Parts:      map[string]string{"body": fmt.Sprint("body ", i), "property/n": fmt.Sprint("int ", i)},
 			Provenance: map[string]string{},
 		}
@@ -33,13 +37,15 @@ func replicate(records []audit.Record) []audit.Record {
 		c := r
 		c.Parts, c.Provenance = maps.Clone(r.Parts), map[string]string{}
 		for name, hop := range map[string]string{
-			hubferry.ReplSource: "west/in/" + r.Partition, hubferry.ReplSequence: fmt.Sprint(r.Sequence), hubferry.ReplOffset: "7",
+			hubferry.ReplSource: "west/in/" + r.Partition, hubferry.ReplSequence: fmt.Sprint(r.Sequence), hubferry.ReplOffset: r.Offset,
+			hubferry.ReplEnqueueTime: r.Enqueued.Format("2006-01-02T15:04:05.000Z"),
 		} {
 			if was, ok := r.Provenance[name]; ok {
 				hop = was + ";" + hop
 			}
 			c.Provenance[name] = hop
 		}
+		c.Provenance[hubferry.ReplID] = "task/route/0"
 		copies[i] = c
 	}
 	return copies
@@ -56,7 +62,11 @@ func TestCompare(t *testing.T) {
 			func(r []audit.Record) []audit.Record { return slices.Delete(r, 4, 5) },
 			audit.Report{Lost: 1, Examples: []string{"west/in/0@2 is lost"}},
 		},
-		"a later copy": {func(r []audit.Record) []audit.Record { return append(r, r[4]) }, audit.Report{Duplicates: 1}},
+		"a later copy": {func(r []audit.Record) []audit.Record { return append(r, r[4]) }, audit.Report{Duplicates: 1, DeepestRepeat: 4}},
+		"a repeat": {
+			func(r []audit.Record) []audit.Record { return slices.Insert(r, 9, r[6], r[8]) },
+			audit.Report{Duplicates: 2, DeepestRepeat: 2},
+		},
 		"body altered": {
 			func(r []audit.Record) []audit.Record { r[4].Parts["body"] = "x"; return r },
 			audit.Report{Altered: 1, Examples: []string{"west/in/0@2 was altered: body was body 4 and is x"}},
@@ -108,7 +118,9 @@ func TestCompare(t *testing.T) {
 
 func TestCompareChecksEarlierHops(t *testing.T) {
 	in := source(2)
-	in[0].Provenance = map[string]string{hubferry.ReplSource: "north/x/1", hubferry.ReplSequence: "5", hubferry.ReplOffset: "9"}
+	in[0].Provenance = map[string]string{
+		hubferry.ReplSource: "north/x/1", hubferry.ReplSequence: "5", hubferry.ReplOffset: "9", hubferry.ReplEnqueueTime: "2026-10-01T00:00:00.000Z",
+	}
 	options := audit.Options{Source: "west/in", SourcePartitions: 2, TargetPartitions: 2}
 	if r := audit.Compare(in, replicate(in), options); !r.Faultless() {
 		t.Errorf("two hops: %+v", r)
@@ -117,6 +129,35 @@ func TestCompareChecksEarlierHops(t *testing.T) {
 	broken[0].Provenance[hubferry.ReplSource] = "west/in/0"
 	if r := audit.Compare(in, broken, options); r.Altered != 1 {
 		t.Errorf("a lost hop was not noticed: %+v", r)
+	}
+}
+
+func TestCompareChecksTheLastHop(t *testing.T) {
+	options := audit.Options{Source: "west/in", SourcePartitions: 2, TargetPartitions: 2}
+	for name, value := range map[string]string{
+		hubferry.ReplOffset:      "17",
+		hubferry.ReplEnqueueTime: "2026-11-01T12:00:00.017Z",
+		hubferry.ReplID:          "task/0",
+	} {
+		for _, value := range []string{value, "", "2026-11-01T13:00:00+01:00", "x;y"} {
+			in := source(2)
+			out := replicate(in)
+			out[0].Provenance[name] = value
+			if r := audit.Compare(in, out, options); r.Altered != 1 || !strings.Contains(strings.Join(r.Examples, ""), name) {
+				t.Errorf("%s of %q was not noticed: %+v", name, value, r)
+			}
+		}
+	}
+	// The name and the form that Microsoft's helper writes, on what came from elsewhere.
+	in := source(1)
+	in[0].Provenance = map[string]string{hubferry.ReplEnqueuedTime: "Sun, 01 Nov 2026 12:00:00 GMT", hubferry.ReplSequence: "5"}
+	out := replicate(in)
+	out[0].Provenance = map[string]string{
+		hubferry.ReplSource: ";west/in/0", hubferry.ReplSequence: "5;0", hubferry.ReplOffset: ";0",
+		hubferry.ReplEnqueueTime: "Sun, 01 Nov 2026 12:00:00 GMT;2026-11-01T12:00:00.000Z", hubferry.ReplID: "task/route/0",
+	}
+	if r := audit.Compare(in, out, options); !r.Faultless() {
+		t.Errorf("the helper's form: %+v", r)
 	}
 }
 

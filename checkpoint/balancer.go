@@ -268,6 +268,36 @@ func (b *Balancer) unlock() {
 	}
 }
 
+// listBoth lists the ownership records of the group and of its presence group.
+func (b *Balancer) listBoth(ctx context.Context) (records, present []hubferry.Ownership, err error) {
+	ctx, cancel := context.WithTimeout(ctx, b.patience)
+	defer cancel()
+	if s, ok := b.o.Store.(Joint); ok {
+		all, err := s.ListJoint(ctx, b.o.Group, b.presence)
+		for _, o := range all {
+			if o.ID.Group() == b.presence {
+				present = append(present, o)
+			} else {
+				records = append(records, o)
+			}
+		}
+		return records, present, err
+	}
+	if records, err = b.o.Store.ListOwnership(ctx, b.o.Group); err != nil {
+		return nil, nil, err
+	}
+	present, err = b.o.Store.ListOwnership(ctx, b.presence)
+	return records, present, err
+}
+
+// calm is the time to the next renewal, and to the next round while nothing is to be moved:
+// an interval and up to a fifth of it more, so that instances do not keep step.
+func (b *Balancer) calm() time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return time.Duration((1 + 0.2*b.rnd.Float64()) * float64(b.o.Interval))
+}
+
 // jitter returns d changed by up to a fifth in either direction.
 func (b *Balancer) jitter(d time.Duration) time.Duration {
 	b.mu.Lock()

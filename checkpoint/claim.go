@@ -16,6 +16,31 @@ import (
 // Who makes checkpoints for a task by other means adds it, too.
 const TaskState = "engine.task"
 
+var (
+	_ hubferry.Holder = (*claim)(nil)
+	_ hubferry.Leased = (*claim)(nil)
+)
+
+// MadeFor returns a checkpoint that is marked as a task's, or as nobody's where the task is
+// "", so that the task goes on from what a person or a tool has stored for it.
+func MadeFor(c hubferry.Checkpoint, task string) hubferry.Checkpoint {
+	return stamp(c, taskName(task))
+}
+
+// stamp marks a copy of a checkpoint with an escaped task.
+func stamp(c hubferry.Checkpoint, task string) hubferry.Checkpoint {
+	c.States = maps.Clone(c.States)
+	if task == "" {
+		delete(c.States, TaskState)
+		return c
+	}
+	if c.States == nil {
+		c.States = map[string][]byte{}
+	}
+	c.States[TaskState] = []byte(task)
+	return c
+}
+
 // claim is one partition of ours. It is the hubferry.Holder of its Claim.
 type claim struct {
 	b     *Balancer
@@ -116,6 +141,16 @@ func (c *claim) good(op string) (time.Time, error) {
 	return c.deadline, nil
 }
 
+// Until implements hubferry.Leased.
+func (c *claim) Until() time.Time {
+	c.b.mu.Lock()
+	defer c.b.unlock()
+	if !c.certain(time.Now()) {
+		return time.Time{}
+	}
+	return c.deadline
+}
+
 func (c *claim) lostError(op string, err error) error {
 	return &hubferry.Error{Kind: hubferry.Lost, Op: op, Place: c.place, Err: err}
 }
@@ -150,9 +185,8 @@ func (c *claim) judge(err error) {
 	c.lose("another reader took the partition: " + err.Error())
 }
 
-// Save implements hubferry.Holder. A checkpoint with a lower sequence number than the one
-// before is refused as a bug, unless its incarnation is another one or its
-// Position.Epoch is higher: then the hub was made anew or cut back.
+// Save implements hubferry.Holder. A checkpoint that lies behind the one before is refused
+// as a bug.
 func (c *claim) Save(ctx context.Context, next *hubferry.Checkpoint) error {
 	const op = "save checkpoint"
 	deadline, err := c.good(op)
@@ -168,24 +202,23 @@ func (c *claim) Save(ctx context.Context, next *hubferry.Checkpoint) error {
 	if _, err := c.good(op); err != nil {
 		return err
 	}
-	if c.high != nil && backwards(c.high, next) {
+	if c.high != nil && next.Behind(c.high) {
 		return &hubferry.Error{
 			Kind: hubferry.Fatal, Op: op, Place: c.place,
 			Err: fmt.Errorf("sequence number %d is before %d, which was saved already", next.Position.Sequence, c.high.Position.Sequence),
 		}
 	}
-	stamped := *next
-	stamped.States = maps.Clone(next.States)
-	if stamped.States == nil {
-		stamped.States = map[string][]byte{}
-	}
-	stamped.States[TaskState] = []byte(c.b.task)
+	stamped := stamp(*next, c.b.task)
 	// Also when it fails: it may have been stored.
 	c.high = &stamped
-	if f, ok := c.b.o.Store.(Fenced); ok {
-		err = f.SaveOwned(ctx, hubferry.Ownership{ID: c.id, Owner: c.b.o.Owner}, stamped)
-	} else {
-		err = c.b.o.Store.SaveCheckpoint(ctx, c.id, stamped)
+	owned := hubferry.Ownership{ID: c.id, Owner: c.b.o.Owner}
+	switch s := c.b.o.Store.(type) {
+	case Fenced:
+		err = s.SaveOwned(ctx, owned, stamped)
+	case Forward:
+		err = s.SaveForward(ctx, owned, stamped)
+	default:
+		err = s.SaveCheckpoint(ctx, c.id, stamped)
 	}
 	if err == nil {
 		return nil
@@ -207,12 +240,6 @@ func (c *claim) explain(op string, err error) error {
 		return c.lostError(op, err)
 	}
 	return err
-}
-
-// backwards reports whether next lies before last in the same log.
-func backwards(last, next *hubferry.Checkpoint) bool {
-	return next.Position.Sequence < last.Position.Sequence &&
-		next.Incarnation == last.Incarnation && next.Position.Epoch <= last.Position.Epoch
 }
 
 // acquire waits for the turn to save or release, until the claim is lost.

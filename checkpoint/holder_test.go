@@ -155,6 +155,36 @@ func TestSavesInTurn(t *testing.T) {
 	})
 }
 
+// Until is the end of the lease, counted from the start of the last confirmed renewal less
+// the margin (G-9), and zero once it is over.
+func TestUntil(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		a := start(t, "a", newSource(1), store, nil)
+		defer a.stop()
+		c := a.one()
+		lease, ok := c.Holder.(hubferry.Leased)
+		if !ok {
+			t.Fatal("the claim does not tell until when it is certain")
+		}
+		first := lease.Until()
+		if left := time.Until(first); left <= 0 || left > checkpoint.DefaultExpiry-checkpoint.DefaultExpiry/6 {
+			t.Errorf("a new claim is certain for %s", left)
+		}
+		time.Sleep(2 * checkpoint.DefaultInterval)
+		last := lease.Until()
+		if !last.After(first) {
+			t.Errorf("a renewal did not extend the lease: %s, then %s", first, last)
+		}
+		store.SetFault(func(mem.Call) mem.Fault { return mem.Fault{Before: time.Hour} })
+		time.Sleep(checkpoint.DefaultExpiry)
+		if at := lease.Until(); !at.IsZero() {
+			t.Errorf("a claim that could not be renewed is certain until %s", at)
+		}
+		store.SetFault(nil)
+	})
+}
+
 // A Save that hangs ends with the lease.
 func TestSaveEndsWithTheLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

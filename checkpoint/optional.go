@@ -16,9 +16,8 @@ type Clock interface {
 }
 
 // Fenced is the optional side of a store that can save a checkpoint only if the
-// partition still has the given owner, and only forwards, in one step. Forwards means
-// not to a lower sequence number, unless the incarnation is another one or the position's
-// epoch is higher. Its error is of kind Lost when the records say otherwise. It makes
+// partition still has the given owner, and only forwards, in one step: not if it lies
+// Behind the stored one. Its error is of kind Lost when the records say otherwise. It makes
 // sure of INV-9 where time cannot: a process that was frozen between looking at its lease
 // and saving, and a request that arrives when its sender has given it up long ago.
 type Fenced interface {
@@ -29,4 +28,22 @@ type Fenced interface {
 // groups of presence records are among them: see IsPresence.
 type Lister interface {
 	Groups(ctx context.Context) ([]hubferry.ID, error)
+}
+
+// Joint is the optional side of a store that lists the ownership records of a group and of
+// its presence group with one request. The records of both come in one list.
+type Joint interface {
+	ListJoint(ctx context.Context, group, presence hubferry.ID) ([]hubferry.Ownership, error)
+}
+
+// Forward is the optional side of a store that keeps ownership and checkpoint in two
+// places, and so cannot be Fenced, but that saves a checkpoint only over the version that
+// this handle has seen or written last. SaveForward refuses to go back, as SaveOwned does.
+// If somebody else has written the checkpoint since, it also asks whether the partition
+// still has the given owner, but not in the same step: what remains is that a frozen
+// process saves once more after it lost the partition, if its successor has not saved
+// yet, a checkpoint that is true, whether or not the successor knows of it. Its refusal
+// is an error of kind Lost.
+type Forward interface {
+	SaveForward(ctx context.Context, o hubferry.Ownership, c hubferry.Checkpoint) error
 }

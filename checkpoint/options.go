@@ -73,8 +73,11 @@ type Options struct {
 // OwnerName returns the owner of an instance of a task. The instance must be unique for
 // each start of a process: a name that an earlier process had is not taken for ours.
 func OwnerName(task, instance string) string {
-	return url.PathEscape(task) + "/" + url.PathEscape(instance)
+	return taskName(task) + "/" + url.PathEscape(instance)
 }
+
+// taskName returns what stands under TaskState in the checkpoints of a task.
+func taskName(task string) string { return url.PathEscape(task) }
 
 // taskOf returns the task of an owner, escaped, or "" if it is not of our making.
 func taskOf(owner string) string {
@@ -126,6 +129,7 @@ func (o *Options) complete() error {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	o.Log = o.Log.With("component", "checkpoint")
 	if err := errors.Join(problems...); err != nil {
 		return &hubferry.Error{Kind: hubferry.Fatal, Op: "share partitions", Err: err}
 	}

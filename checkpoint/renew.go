@@ -2,13 +2,14 @@ package checkpoint
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/hubferry/hubferry"
 )
 
-// renewals renews all claims, and our presence, once per interval, and more often after
-// a failure.
+// renewals renews all claims, or our presence, once per interval, and more often after a
+// failure.
 func (b *Balancer) renewals(ctx context.Context) {
 	next, failures := b.o.Interval, 0
 	for pause(ctx, next, nil) {
@@ -22,7 +23,7 @@ func (b *Balancer) renewals(ctx context.Context) {
 				b.o.Log.Info("partitions are renewed again", "group", b.o.Group.String(), "attempts", failures+1)
 			}
 			failures = 0
-			next = max(0, b.o.Interval-b.jitter(b.o.Interval/10)-time.Since(began))
+			next = max(0, b.calm()-time.Since(began))
 			continue
 		}
 		if failures++; failures == 1 {
@@ -65,17 +66,20 @@ func (b *Balancer) renewable() (rs []renewal, unsure bool) {
 	defer b.unlock()
 	rs = make([]renewal, 0, len(b.held)+1)
 	now := time.Now()
-	// Who cannot balance must not be counted on, although he may keep what he has.
-	if b.slot != nil && now.Sub(b.rounded) < b.o.Expiry {
-		rs = append(rs, renewal{record: b.slot.record, slot: b.slot})
-		unsure = b.slot.unsure
-	}
+	stays := false
 	for _, c := range b.held {
 		if !c.certain(now) {
 			continue
 		}
 		rs = append(rs, renewal{record: hubferry.Ownership{ID: c.id, Owner: b.o.Owner, ETag: c.etag}, claim: c})
 		unsure = unsure || c.unsure
+		stays = stays || !c.closing
+	}
+	// Whoever owns a partition is seen by that. And who cannot balance must not be counted
+	// on, although he may keep what he has.
+	if b.slot != nil && !stays && now.Sub(b.rounded) < b.o.Expiry {
+		rs = append(rs, renewal{record: b.slot.record, slot: b.slot})
+		unsure = unsure || b.slot.unsure
 	}
 	return rs, unsure
 }
@@ -167,18 +171,14 @@ func (b *Balancer) adopt(ctx context.Context) error {
 
 // mine lists the records that have our name, by ETag.
 func (b *Balancer) mine(ctx context.Context) (map[hubferry.ID]string, error) {
+	records, present, err := b.listBoth(ctx)
+	if err != nil {
+		return nil, err
+	}
 	found := map[hubferry.ID]string{}
-	for _, group := range []hubferry.ID{b.o.Group, b.presence} {
-		ctx, cancel := context.WithTimeout(ctx, b.patience)
-		records, err := b.o.Store.ListOwnership(ctx, group)
-		cancel()
-		if err != nil {
-			return nil, err
-		}
-		for _, o := range records {
-			if o.Owner == b.o.Owner {
-				found[o.ID] = o.ETag
-			}
+	for _, o := range slices.Concat(records, present) {
+		if o.Owner == b.o.Owner {
+			found[o.ID] = o.ETag
 		}
 	}
 	return found, nil

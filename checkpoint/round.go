@@ -58,11 +58,11 @@ func (r *rounds) run(ctx context.Context) {
 		}
 		failures = 0
 		b.well()
-		next := b.o.Interval
+		next := b.calm()
 		if !settled && time.Since(r.changed) < 3*b.o.Interval {
-			next /= 4
+			next = b.jitter(b.o.Interval / 4)
 		}
-		if !pause(ctx, b.jitter(next), b.hurry) {
+		if !pause(ctx, next, b.hurry) {
 			return
 		}
 	}
@@ -109,11 +109,7 @@ func (r *rounds) round(ctx context.Context) (settled bool, err error) {
 		return false, err // what we have must be moved before we take more
 	}
 	began := time.Now()
-	records, err := r.list(ctx, r.b.o.Group)
-	if err != nil {
-		return false, err
-	}
-	present, err := r.list(ctx, r.b.presence)
+	records, present, err := r.listBoth(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -150,7 +146,7 @@ func (r *rounds) refresh(ctx context.Context) error {
 	}
 	limited, cancel := context.WithTimeout(ctx, max(r.b.patience, 30*time.Second))
 	defer cancel()
-	infos, err := r.b.o.Source.Partitions(limited)
+	found, err := hubferry.PlacesOf(limited, r.b.o.Source)
 	if err != nil && r.places != nil {
 		r.b.o.Log.Warn("partitions could not be listed; going on with those known", "group", r.b.o.Group.String(), "error", err)
 		r.fresh = time.Now()
@@ -159,9 +155,9 @@ func (r *rounds) refresh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	places := make(map[string]*hubferry.Place, len(infos))
-	for _, info := range infos {
-		places[info.Place.Partition] = info.Place
+	places := make(map[string]*hubferry.Place, len(found))
+	for _, p := range found {
+		places[p.Partition] = p
 	}
 	if r.places != nil && len(places) != len(r.places) {
 		r.b.o.Log.Info("the number of partitions has changed", "group", r.b.o.Group.String(), "before", len(r.places), "now", len(places))
@@ -181,6 +177,19 @@ func (r *rounds) list(ctx context.Context, group hubferry.ID) ([]hubferry.Owners
 	r.judge.observe(group, records, time.Now())
 	r.readClock(ctx)
 	return records, nil
+}
+
+// listBoth is list for the group and its presence group.
+func (r *rounds) listBoth(ctx context.Context) (records, present []hubferry.Ownership, err error) {
+	records, present, err = r.b.listBoth(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	now := time.Now()
+	r.judge.observe(r.b.o.Group, records, now)
+	r.judge.observe(r.b.presence, present, now)
+	r.readClock(ctx)
+	return records, present, nil
 }
 
 // readClock notes the store's time, by its clock or by what we wrote last.

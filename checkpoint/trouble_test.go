@@ -137,10 +137,8 @@ func TestNoStealingBack(t *testing.T) {
 func TestUselessMember(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		data, hub := mem.New(), newSource(4)
-		ghost := start(t, "0-ghost", hub, data.Handle(), nil)
-		defer ghost.stop()
-		lists := 0
-		ghost.store.SetFault(func(c mem.Call) mem.Fault {
+		store, lists := data.Handle(), 0
+		store.SetFault(func(c mem.Call) mem.Fault {
 			if c.Op != mem.ListCheckpoints {
 				return mem.Fault{}
 			}
@@ -149,6 +147,8 @@ func TestUselessMember(t *testing.T) {
 			}
 			return mem.Fault{Err: errDown}
 		})
+		ghost := start(t, "0-ghost", hub, store, nil)
+		defer ghost.stop()
 		a := start(t, "a", hub, data.Handle(), nil)
 		defer a.stop()
 		time.Sleep(5 * time.Minute)

@@ -7,11 +7,14 @@ func (e *environment) commands() []*cobra.Command {
 	return []*cobra.Command{
 		e.demoCommand(),
 		e.initCommand(),
+		e.importCommand(),
 		e.validateCommand(),
 		e.runCommand(),
 		e.hubCommand(),
 		e.sendCommand(),
 		e.peekCommand(),
+		e.checkpointsCommand(),
+		e.replayCommand(),
 		e.versionCommand(),
 	}
 }

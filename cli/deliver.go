@@ -14,20 +14,20 @@ const grace = 5 * time.Second
 
 // delivery writes events in runs, one per partition at a time.
 type delivery struct {
-	writer    hubferry.Writer
-	layout    *hubferry.Layout
-	partition int // the only one, or -1
-	turn      int // of the partitions, for events without a key
-	runs      [][]*hubferry.Event
+	writer  hubferry.Writer
+	route   route
+	written func(*hubferry.Event) // if not nil, is told of each event of a round that is confirmed as a whole
+	turn    int
+	runs    [][]*hubferry.Event
 }
 
 // deliver writes what arrives, gathering while writes are under way. It ends when there is
 // no more, at an interrupt, or when something cannot be written.
-func deliver(ctx context.Context, f *sendFlags, w hubferry.Writer, l *hubferry.Layout, in <-chan *hubferry.Event) (sent, error) {
+func (d *delivery) deliver(ctx context.Context, partitions int, in <-chan *hubferry.Event) (sent, error) {
 	writing, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(grace, stop) })()
-	d := &delivery{writer: w, layout: l, partition: f.partition, runs: make([][]*hubferry.Event, len(l.Places))}
+	d.runs = make([][]*hubferry.Event, partitions)
 	var s sent
 	began := time.Now()
 	for {
@@ -54,7 +54,7 @@ func deliver(ctx context.Context, f *sendFlags, w hubferry.Writer, l *hubferry.L
 func (d *delivery) gather(event *hubferry.Event, in <-chan *hubferry.Event) {
 	const most = 5000
 	for n := 1; ; n++ {
-		p := d.route(event)
+		p := d.route(event, d.turn)
 		d.runs[p] = append(d.runs[p], event)
 		if n == most {
 			return
@@ -71,20 +71,28 @@ func (d *delivery) gather(event *hubferry.Event, in <-chan *hubferry.Event) {
 	}
 }
 
-// route returns the partition of an event. Those without a key go where the turn is.
-func (d *delivery) route(event *hubferry.Event) int {
-	switch {
-	case d.partition >= 0:
-		return d.partition
-	case event.Key.Kind != hubferry.NoKey && d.layout.Partition != nil:
-		return d.layout.Partition(event.Key, len(d.layout.Places))
-	default:
-		return d.turn
+// route chooses the partition of an event. The turn goes round the partitions with every
+// round of writes.
+type route func(e *hubferry.Event, turn int) int
+
+// spread routes to the only partition if there is one (else -1), by the key, or, without
+// one, to the partition whose turn it is.
+func spread(l *hubferry.Layout, only int) route {
+	return func(e *hubferry.Event, turn int) int {
+		switch {
+		case only >= 0:
+			return only
+		case e.Key.Kind != hubferry.NoKey && l.Partition != nil:
+			return l.Partition(e.Key, len(l.Places))
+		default:
+			return turn
+		}
 	}
 }
 
 // write writes all runs at once, empties them, and counts what is confirmed.
 func (d *delivery) write(ctx context.Context, s *sent) error {
+	defer clear(d.runs)
 	var all sync.WaitGroup
 	counts, errs := make([]sent, len(d.runs)), make([]error, len(d.runs))
 	for p, events := range d.runs {
@@ -93,13 +101,20 @@ func (d *delivery) write(ctx context.Context, s *sent) error {
 		}
 	}
 	all.Wait()
-	clear(d.runs)
-	d.turn = (d.turn + 1) % len(d.layout.Places)
+	d.turn = (d.turn + 1) % len(d.runs)
 	for _, c := range counts {
 		s.Events += c.Events
 		s.Bytes += c.Bytes
 	}
-	return errors.Join(errs...)
+	err := errors.Join(errs...)
+	if err == nil && d.written != nil {
+		for _, events := range d.runs {
+			for _, e := range events {
+				d.written(e)
+			}
+		}
+	}
+	return err
 }
 
 // writeRun writes the events of one partition. Blips are retried, in order.
@@ -124,10 +139,23 @@ func (d *delivery) writeRun(ctx context.Context, run hubferry.Run, s *sent) erro
 		if err != nil && (attempt == attempts || ctx.Err() != nil || (kind != hubferry.Transient && kind != hubferry.Throttled)) {
 			return err
 		}
-		select {
-		case <-time.After(time.Duration(attempt) * time.Second):
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := wait(ctx, time.Duration(attempt)*time.Second); err != nil {
+			return err
 		}
+	}
+}
+
+// wait pauses for d, or until ctx ends.
+func wait(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }

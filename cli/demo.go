@@ -127,9 +127,12 @@ func (e *environment) printReport(r *demo.Report) {
 	fmt.Fprintf(e.stdout, "  lost        %s\n", verdict(r.Lost))
 	fmt.Fprintf(e.stdout, "  altered     %s\n", verdict(r.Altered+r.Strays))
 	fmt.Fprintf(e.stdout, "  reordered   %s\n", verdict(r.Reordered+r.Misplaced))
-	if r.Duplicates > r.Allowed {
+	switch {
+	case r.Duplicates > r.Allowed:
 		fmt.Fprintf(e.stdout, "  duplicates  %d  <- broken: at most %d are allowed for these faults\n", r.Duplicates, r.Allowed)
-	} else {
+	case r.DeepestRepeat > r.Window:
+		fmt.Fprintf(e.stdout, "  duplicates  %d  <- broken: a repeat went back %d events of a partition, and the window is %d\n", r.Duplicates, r.DeepestRepeat, r.Window)
+	default:
 		fmt.Fprintf(e.stdout, "  duplicates  %d  (at least once: a kill repeats what was sent after the last checkpoint)\n", r.Duplicates)
 	}
 	if r.Foreign > 0 {

@@ -2,10 +2,9 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
+	"slices"
 
 	"github.com/goccy/go-yaml"
 	"github.com/spf13/cobra"
@@ -15,16 +14,19 @@ import (
 )
 
 // endpointFlags say how send and peek reach a hub: through a connection of a
-// configuration, or with a connection string alone.
+// configuration, or with a connection string or brokers alone.
 type endpointFlags struct {
 	config     string
 	connection string
+	brokers    []string
 	log        logFlags
 }
 
 func (f *endpointFlags) add(c *cobra.Command) {
 	addConfigFlag(c, &f.config)
 	c.Flags().StringVar(&f.connection, "connection", "", "Event Hubs connection `STRING` in the place of a configuration; the address is then without CONNECTION/")
+	c.Flags().StringSliceVar(&f.brokers, "brokers", nil, "Kafka brokers, `HOST:PORT`, in the place of a configuration; the address is then without CONNECTION/")
+	c.MarkFlagsMutuallyExclusive("connection", "brokers")
 	f.log.add(c, slog.LevelWarn) // healthy means quiet
 }
 
@@ -37,10 +39,15 @@ type endpoint struct {
 
 // endpoint opens what an address names.
 func (e *environment) endpoint(ctx context.Context, f *endpointFlags, address string) (*endpoint, error) {
-	log := f.log.logger(e.stderr)
-	env := hubferry.Env{Log: log, Instance: instance(), Trace: f.log.trace(e.stderr), Budget: 64 << 20}
-	if f.connection != "" {
-		return e.direct(ctx, f.connection, address, env)
+	env, err := e.environ(&f.log, 64<<20)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case f.connection != "":
+		return e.direct(ctx, "eventhubs", "--connection", map[string]any{"connectionString": f.connection}, address, env)
+	case len(f.brokers) > 0:
+		return e.direct(ctx, "kafka", "--brokers", map[string]any{"brokers": f.brokers}, address, env)
 	}
 	a, err := config.ParseAddress(address)
 	if err != nil {
@@ -57,30 +64,29 @@ func (e *environment) endpoint(ctx context.Context, f *endpointFlags, address st
 	return &endpoint{Connection: c, driver: app.Connection(a.Connection).Driver, address: a}, nil
 }
 
-// direct connects with a connection string.
-func (e *environment) direct(ctx context.Context, connection, address string, env hubferry.Env) (*endpoint, error) {
+// direct connects without a configuration, by what a flag says.
+func (e *environment) direct(ctx context.Context, driver, flag string, options map[string]any, address string, env hubferry.Env) (*endpoint, error) {
 	a, err := config.ParseAddress("connection/" + address)
 	if err != nil {
 		return nil, &exitError{ExitUsage, fmt.Errorf("expected an address without a connection, such as telemetry, telemetry/3 or telemetry/3@1841, found %q", address)}
 	}
-	for _, d := range e.Registry.Drivers {
-		if d.Name != "eventhubs" {
-			continue
-		}
-		o := d.Connection()
-		if err := decodeOptions(map[string]string{"connectionString": connection}, o); err != nil {
-			return nil, &exitError{ExitUsage, errors.New("--connection: this is not a connection string")}
-		}
-		if problems := o.Validate(); len(problems) > 0 {
-			return nil, &exitError{ExitUsage, fmt.Errorf("--connection: %s", problems[0].Message)}
-		}
-		c, err := d.Connect(ctx, o, env)
-		if err != nil {
-			return nil, failed(err)
-		}
-		return &endpoint{Connection: c, driver: d, address: a}, nil
+	i := slices.IndexFunc(e.Registry.Drivers, func(d hubferry.Driver) bool { return d.Name == driver })
+	if i < 0 {
+		return nil, &exitError{ExitUsage, fmt.Errorf("%s: this program has no driver %s", flag, driver)}
 	}
-	return nil, &exitError{ExitUsage, errors.New("--connection: this program has no driver for Event Hubs")}
+	d := e.Registry.Drivers[i]
+	o := d.Connection()
+	if err := decodeOptions(options, o); err != nil {
+		return nil, &exitError{ExitUsage, fmt.Errorf("%s: this does not name a namespace", flag)} // the cause may hold a secret
+	}
+	if problems := o.Validate(); len(problems) > 0 {
+		return nil, &exitError{ExitUsage, fmt.Errorf("%s: %s", flag, problems[0].Message)}
+	}
+	c, err := d.Connect(ctx, o, env)
+	if err != nil {
+		return nil, failed(err)
+	}
+	return &endpoint{Connection: c, driver: d, address: a}, nil
 }
 
 // source opens a source without a consumer group's effect: the group is only read with.
@@ -89,7 +95,7 @@ func (p *endpoint) source(ctx context.Context, group string) (hubferry.Source, e
 		return nil, hubferry.ErrNoRole
 	}
 	o := p.driver.Source()
-	if err := decodeOptions(map[string]string{"consumerGroup": group}, o); err != nil {
+	if err := decodeOptions(map[string]any{"consumerGroup": group}, o); err != nil {
 		return nil, err
 	}
 	return p.Source(ctx, p.address.Entity, o)
@@ -108,13 +114,11 @@ func (p *endpoint) writer(ctx context.Context) (hubferry.Writer, error) {
 }
 
 // decodeOptions sets options by their keys. Keys that a driver does not have are left
-// alone: a Kafka source has no consumer group of Event Hubs.
-func decodeOptions(keys map[string]string, o hubferry.Options) error {
-	var b strings.Builder
-	for k, v := range keys {
-		if v != "" {
-			fmt.Fprintf(&b, "%s: %q\n", k, v)
-		}
+// alone.
+func decodeOptions(keys map[string]any, o hubferry.Options) error {
+	text, err := yaml.Marshal(keys)
+	if err != nil {
+		return err
 	}
-	return yaml.Unmarshal([]byte(b.String()), o)
+	return yaml.Unmarshal(text, o)
 }

@@ -67,7 +67,7 @@ func (e *environment) startNames() []string {
 }
 
 func (e *environment) init(f *initFlags) error {
-	text := localStarter
+	text := localStarter(f.config)
 	if !f.local {
 		for _, flag := range []struct{ name, value string }{{"from", f.from}, {"to", f.to}} {
 			if names := e.startNames(); !slices.Contains(names, flag.value) {

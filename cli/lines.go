@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/hubferry/hubferry"
 )
@@ -18,26 +19,23 @@ import (
 // produce puts events into out until there are no more.
 func (e *environment) produce(ctx context.Context, f *sendFlags, files []string, out chan<- *hubferry.Event) error {
 	began, n := time.Now(), 0
-	emit := func(key string, body []byte) error {
+	emit := func(key hubferry.Key, body []byte) error {
 		if f.rate > 0 {
 			due := began.Add(time.Duration(float64(n) / f.rate * float64(time.Second)))
-			if wait := time.Until(due); wait > 0 {
-				select {
-				case <-time.After(wait):
-				case <-ctx.Done():
-					return ctx.Err()
-				}
+			if err := wait(ctx, time.Until(due)); err != nil {
+				return err
 			}
 		}
 		n++
 		c := &hubferry.Content{Body: body, Properties: f.parsed}
+		if f.tombstones && len(body) == 0 {
+			c.Body, c.BodyKind = nil, hubferry.BodyNull
+		}
 		if f.contentType != "" {
 			c.Message = hubferry.Properties{{Name: hubferry.ContentType, Value: hubferry.String(f.contentType)}}
 		}
 		event := hubferry.NewEvent(c)
-		if key != "" {
-			event.Key = hubferry.Text(key)
-		}
+		event.Key = key
 		select {
 		case out <- &event:
 			return nil
@@ -47,9 +45,9 @@ func (e *environment) produce(ctx context.Context, f *sendFlags, files []string,
 	}
 	if f.generate > 0 {
 		for i := range f.generate {
-			key := ""
+			var key hubferry.Key
 			if f.keys > 0 {
-				key = fmt.Sprintf("key-%d", i%f.keys)
+				key = hubferry.Text(fmt.Sprintf("key-%d", i%f.keys))
 			}
 			if err := emit(key, madeUp(i, f.size)); err != nil {
 				return err
@@ -58,14 +56,14 @@ func (e *environment) produce(ctx context.Context, f *sendFlags, files []string,
 		return nil
 	}
 	if len(files) == 0 {
-		return readLines("standard input", e.stdin, f.key, emit)
+		return readLines("standard input", e.stdin, f.cut, emit)
 	}
 	for _, name := range files {
 		file, err := os.Open(name)
 		if err != nil {
 			return err
 		}
-		err = readLines(name, file, f.key, emit)
+		err = readLines(name, file, f.cut, emit)
 		_ = file.Close() // it was only read
 		if err != nil {
 			return err
@@ -83,18 +81,18 @@ func madeUp(i, size int) []byte {
 	return append(b, `"}`...)
 }
 
-// readLines emits each line with its key.
-func readLines(name string, r io.Reader, key string, emit func(key string, body []byte) error) error {
+// readLines emits the key and the body of each line.
+func readLines(name string, r io.Reader, cut func([]byte) (hubferry.Key, []byte, error), emit func(hubferry.Key, []byte) error) error {
 	lines := bufio.NewReaderSize(r, 64<<10)
 	for number := 1; ; number++ {
 		line, err := lines.ReadBytes('\n')
 		line = bytes.TrimRight(line, "\r\n")
 		if len(line) > 0 {
-			k, problem := keyOf(line, key)
+			key, body, problem := cut(line)
 			if problem != nil {
 				return fmt.Errorf("%s line %d: %w", name, number, problem)
 			}
-			if err := emit(k, line); err != nil {
+			if err := emit(key, body); err != nil {
 				return err
 			}
 		}
@@ -105,6 +103,28 @@ func readLines(name string, r io.Reader, key string, emit func(key string, body 
 			return fmt.Errorf("read %s: %w", name, err)
 		}
 	}
+}
+
+// cut returns the key and the body of a line.
+func (f *sendFlags) cut(line []byte) (hubferry.Key, []byte, error) {
+	if f.separator != "" {
+		key, body, found := bytes.Cut(line, []byte(f.separator))
+		if !found {
+			return hubferry.Key{}, nil, fmt.Errorf("there is no %q after the key", f.separator)
+		}
+		switch {
+		case len(key) == 0:
+			return hubferry.Key{}, body, nil
+		case !utf8.Valid(key):
+			return hubferry.Key{Kind: hubferry.ByteKey, Bytes: key}, body, nil
+		}
+		return hubferry.Text(string(key)), body, nil
+	}
+	key, err := keyOf(line, f.key)
+	if err != nil || key == "" {
+		return hubferry.Key{}, line, err
+	}
+	return hubferry.Text(key), line, nil
 }
 
 // keyOf returns the value of a field of a JSON line, given by its path.

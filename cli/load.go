@@ -44,20 +44,16 @@ func (e *environment) load(file string) (*config.Application, error) {
 	return app, nil
 }
 
-// build loads a configuration and opens what its tasks need.
-func (e *environment) build(ctx context.Context, f *runFlags, log *slog.Logger, trace func(string)) (*config.Application, *config.Built, error) {
-	app, err := e.load(f.config)
-	if err != nil {
-		return nil, nil, err
-	}
+// build opens what the tasks of a configuration need.
+func (e *environment) build(ctx context.Context, app *config.Application, f *runFlags, log *slog.Logger, trace func(string)) (*config.Built, error) {
 	if err := knownTasks(app, f.tasks); err != nil {
-		return nil, nil, &exitError{ExitUsage, err}
+		return nil, &exitError{ExitUsage, err}
 	}
 	built, err := app.Build(ctx, config.BuildOptions{
 		Tasks: f.tasks,
 		Env:   hubferry.Env{Log: log, Instance: instance(), Trace: trace},
 	})
-	return app, built, failed(err)
+	return built, failed(err)
 }
 
 // knownTasks refuses names of tasks that the configuration does not have.

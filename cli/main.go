@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"slices"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -35,10 +36,13 @@ type Options struct {
 }
 
 // FullRegistry returns the registry with what the command line itself adds to it: the
-// section of the embedded hub. A program's JSON Schema is made of it.
+// sections of the log and of the embedded hub. A program's JSON Schema is made of it.
 func (o Options) FullRegistry() config.Registry {
 	r := o.Registry
 	r.Sections = append(slices.Clip(r.Sections), config.Section{
+		Name: "log", Description: "What \"hubferry run\" logs. The flag --log-level takes the place of all of it.",
+		Options: func() any { return &logSection{program: o} },
+	}, config.Section{
 		Name: "hub", Description: "What \"hubferry hub --config\" serves on this machine. Tasks do not look at it.",
 		Options: func() any { return new(hub.Options) },
 	})
@@ -52,18 +56,31 @@ func Main(o Options) int {
 	defer cancel()
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	go func() {
-		<-signals
-		cancel()
-		<-signals // a second one ends the program at once, also where a shell made it ignore interrupts
-		os.Exit(ExitFailure)
-	}()
+	go heed(signals, cancel, os.Exit)
 	o.Registry = o.FullRegistry()
 	e := &environment{
 		Options: o, args: os.Args[1:], stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
 		getenv: os.LookupEnv,
 	}
 	return e.main(ctx)
+}
+
+// sameSignal is how long after a signal another is taken for the same: timeout(1), for one,
+// sends it to the process and then to its group.
+const sameSignal = 500 * time.Millisecond
+
+// heed stops the program at the first signal, and ends it at once at a second, also where a
+// shell made it ignore interrupts.
+func heed(signals <-chan os.Signal, stop func(), exit func(code int)) {
+	<-signals
+	stop()
+	for first := time.Now(); ; {
+		<-signals
+		if time.Since(first) > sameSignal {
+			exit(ExitFailure)
+			return
+		}
+	}
 }
 
 // environment is what a subcommand sees of the outside.
@@ -108,10 +125,11 @@ func (x *exitError) Error() string {
 
 func (x *exitError) Unwrap() error { return x.err }
 
-// failed marks an error as a failure at run time rather than of usage.
+// failed marks an error as a failure at run time rather than of usage, unless it knows its
+// exit code already.
 func failed(err error) error {
-	if err == nil {
-		return nil
+	if _, ok := errors.AsType[*exitError](err); ok || err == nil {
+		return err
 	}
 	return &exitError{ExitFailure, err}
 }
@@ -136,6 +154,9 @@ func (e *environment) root() *cobra.Command {
 		SilenceUsage: true, SilenceErrors: true, Args: noSuchCommand, SuggestionsMinimumDistance: 2,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
+	c.Version = e.about().Version
+	c.SetVersionTemplate("hubferry {{.Version}}\n")
+	c.Flags().Bool("version", false, "print the version") // without -v, which people take for verbose
 	c.SetIn(e.stdin)
 	c.SetOut(e.stdout)
 	c.SetErr(e.stderr)

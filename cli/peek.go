@@ -7,10 +7,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
@@ -22,7 +22,7 @@ const peekHelp = `Read events of a hub and print them, without any effect on a c
 checkpoint, no ownership, no epoch.
 
 The address is CONNECTION/HUB[/PARTITION[@SEQUENCE]], with a connection of the
-configuration, or HUB[/PARTITION[@SEQUENCE]] with --connection. Events of several
+configuration, or HUB[/PARTITION[@SEQUENCE]] with --connection or --brokers. Events of several
 partitions are printed by their enqueued time; with --follow as they arrive.
 
 A partition that somebody reads with an epoch refuses other readers of the same consumer
@@ -31,7 +31,8 @@ group: take another --group then.`
 const peekExample = `  hubferry peek west/telemetry
   hubferry peek west/telemetry/3@1841 --count 1 --json
   hubferry peek west/telemetry --key ORD --where dataset=flights --count 0
-  hubferry peek east/telemetry --follow`
+  hubferry peek east/telemetry --follow
+  hubferry peek --brokers kafka-1:9092 orders --from 2026-11-01T00:00:00Z`
 
 // peekFlags are the flags of peek.
 type peekFlags struct {
@@ -129,17 +130,13 @@ func noSuchPartition(name string, n int) error {
 
 // start returns where to begin.
 func (f *peekFlags) start() (hubferry.Start, error) {
-	switch {
-	case f.from == "earliest" || f.from == "" && !f.follow:
-		return hubferry.Start{Kind: hubferry.StartEarliest}, nil
-	case f.from == "latest" || f.from == "":
+	if f.from != "" {
+		return parseStart("--from", f.from)
+	}
+	if f.follow {
 		return hubferry.Start{Kind: hubferry.StartLatest}, nil
 	}
-	t, err := time.Parse(time.RFC3339Nano, f.from)
-	if err != nil {
-		return hubferry.Start{}, fmt.Errorf("--from %s: expected earliest, latest or a time such as 2026-11-01T00:00:00Z", f.from)
-	}
-	return hubferry.Start{Kind: hubferry.StartTime, Time: t}, nil
+	return hubferry.Start{Kind: hubferry.StartEarliest}, nil
 }
 
 // filter returns what decides whether an event is printed.
@@ -157,7 +154,7 @@ func (f *peekFlags) filter() (func(*hubferry.Event) bool, error) {
 			return false
 		}
 		for name, value := range wanted {
-			if v, ok := e.Property(name); !ok || v.String() != value {
+			if v, ok := e.Property(name); !ok || plain(v) != value {
 				return false
 			}
 		}
@@ -296,7 +293,8 @@ type shownEvent struct {
 	Sequence     int64          `json:"sequence"`
 	Offset       string         `json:"offset"`
 	EnqueuedTime time.Time      `json:"enqueuedTime"`
-	Key          *string        `json:"key"` // null: none
+	Key          *string        `json:"key"` // null: none, or not text
+	KeyBase64    string         `json:"keyBase64,omitempty"`
 	Properties   map[string]any `json:"properties,omitempty"`
 	Message      map[string]any `json:"message,omitempty"`
 	Annotations  map[string]any `json:"annotations,omitempty"`
@@ -315,8 +313,11 @@ func (e *environment) printEvent(event *hubferry.Event, asJSON bool) error {
 		return enc.Encode(s)
 	}
 	key := "no key"
-	if s.Key != nil {
+	switch {
+	case s.Key != nil:
 		key = "key " + *s.Key
+	case s.KeyBase64 != "":
+		key = "key (base64) " + s.KeyBase64
 	}
 	fmt.Fprintf(e.stdout, "%s@%d  %s  %s\n", s.Place, s.Sequence, s.EnqueuedTime.Format("2006-01-02T15:04:05.000Z07:00"), key)
 	c, err := event.Content()
@@ -326,12 +327,15 @@ func (e *environment) printEvent(event *hubferry.Event, asJSON bool) error {
 	}
 	for _, list := range []hubferry.Properties{c.Message, c.Properties, c.Annotations} {
 		for _, p := range list {
-			fmt.Fprintf(e.stdout, "  %s: %s (%s)\n", p.Name, p.Value, p.Value.Kind())
+			fmt.Fprintf(e.stdout, "  %s: %s (%s)\n", p.Name, plain(p.Value), p.Value.Kind())
 		}
 	}
 	body := s.BodyBase64
-	if s.Body != nil {
+	switch {
+	case s.Body != nil:
 		body = *s.Body
+	case c.BodyKind == hubferry.BodyNull:
+		body = "(null)"
 	}
 	_, err = fmt.Fprintf(e.stdout, "  %s\n", strings.ReplaceAll(body, "\n", "\n  "))
 	return err
@@ -343,8 +347,11 @@ func show(event *hubferry.Event) shownEvent {
 		Offset: event.Pos.OffsetText(), EnqueuedTime: event.Time.UTC(),
 	}
 	if event.Key.Kind != hubferry.NoKey {
-		key := event.Key.String()
-		s.Key = &key
+		if key := event.Key.String(); utf8.ValidString(key) {
+			s.Key = &key
+		} else {
+			s.KeyBase64 = base64.StdEncoding.EncodeToString(event.Key.Bytes)
+		}
 	}
 	c, err := event.Content()
 	if err != nil {
@@ -369,28 +376,45 @@ func show(event *hubferry.Event) shownEvent {
 	return s
 }
 
-// shown makes JSON values of properties: numbers and booleans as such, the rest as text.
+// shown makes JSON values of properties. A name that repeats has a list of its values.
 func shown(list hubferry.Properties) map[string]any {
 	if len(list) == 0 {
 		return nil
 	}
-	m := make(map[string]any, len(list))
-	for _, p := range slices.Backward(list) {
-		if _, repeated := m[p.Name]; repeated {
-			continue
-		}
-		v := p.Value
-		if n, ok := v.AsInt(); ok {
-			m[p.Name] = n
-		} else if f, ok := v.AsFloat(); ok && f == f && f-f == 0 {
-			m[p.Name] = f
-		} else if b, ok := v.AsBool(); ok {
-			m[p.Name] = b
-		} else if v.IsNull() {
-			m[p.Name] = nil
-		} else {
-			m[p.Name] = v.String()
+	values := make(map[string][]any, len(list))
+	for _, p := range list {
+		values[p.Name] = append(values[p.Name], shownValue(p.Value))
+	}
+	m := make(map[string]any, len(values))
+	for name, all := range values {
+		if m[name] = all; len(all) == 1 {
+			m[name] = all[0]
 		}
 	}
 	return m
+}
+
+// shownValue makes a JSON value: numbers and booleans as such, the rest as text.
+func shownValue(v hubferry.Value) any {
+	if n, ok := v.AsInt(); ok {
+		return n
+	}
+	if f, ok := v.AsFloat(); ok && f == f && f-f == 0 {
+		return f
+	}
+	if b, ok := v.AsBool(); ok {
+		return b
+	}
+	if v.IsNull() {
+		return nil
+	}
+	return plain(v)
+}
+
+// plain is a value as text. Headers of Kafka are bytes, and nearly always text.
+func plain(v hubferry.Value) string {
+	if text, ok := v.AsText(); ok && utf8.ValidString(text) && !strings.ContainsFunc(text, unicode.IsControl) {
+		return text
+	}
+	return v.String()
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/twmb/franz-go/pkg/kfake"
 
 	checkpoints "github.com/hubferry/hubferry/checkpoint/all"
 	"github.com/hubferry/hubferry/cli"
@@ -28,9 +29,20 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// TestScripts runs testdata/script: the program as a person or a script uses it.
+// TestScripts runs testdata/script: the program as a person or a script uses it. Each has
+// a Kafka cluster of its own, at $KAFKA, with the topics state of three partitions and
+// mm2-offsets.A.internal of one.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script", UpdateScripts: *update, RequireExplicitExec: true, RequireUniqueNames: true,
+		Setup: func(e *testscript.Env) error {
+			c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(3, "state"), kfake.SeedTopics(1, "mm2-offsets.A.internal"))
+			if err != nil {
+				return err
+			}
+			e.Defer(c.Close)
+			e.Setenv("KAFKA", c.ListenAddrs()[0])
+			return nil
+		},
 	})
 }

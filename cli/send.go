@@ -16,21 +16,28 @@ import (
 const sendHelp = `Send events to a hub: each line of the files, or of standard input, is the body of one.
 
 The address is CONNECTION/HUB[/PARTITION], with a connection of the configuration, or
-HUB[/PARTITION] with --connection. --key names the field of the JSON line that becomes the
-partition key; without one events are spread over the partitions. Lines of one key are
-stored in their order. Empty lines are left out. A line that cannot be sent ends the
-command with exit code 1, when what stands before it has been sent.
+HUB[/PARTITION] with --connection or --brokers. --key names the field of the JSON line that
+becomes the partition key, --key-separator what stands between the key and the body of each
+line; without a key events are spread over the partitions. Lines of one key are stored in
+their order. Empty lines are left out. A line that cannot be sent ends the command with
+exit code 1, when what stands before it has been sent.
+
+With --tombstones a line that has a key and no body is sent with a null body, which deletes
+the key in a compacted Kafka topic.
 
 --generate makes a load of its own instead of reading anything.`
 
 const sendExample = `  hubferry send west/flights flights.ndjson --key origin
   tail -f app.log | hubferry send west/logs
+  printf 'a7:on\na8:\n' | hubferry send --brokers kafka-1:9092 state --key-separator : --tombstones
   hubferry send west/load --generate 100000 --size 1024 --keys 1000 --rate 5000`
 
 // sendFlags are the flags of send.
 type sendFlags struct {
 	endpointFlags
 	key, contentType     string
+	separator            string
+	tombstones           bool
 	properties           []string
 	rate                 float64
 	generate, size, keys int
@@ -48,6 +55,9 @@ func (e *environment) sendCommand() *cobra.Command {
 	}
 	f.add(c)
 	c.Flags().StringVar(&f.key, "key", "", "`FIELD` of the JSON line that becomes the partition key, such as origin or properties.net")
+	c.Flags().StringVar(&f.separator, "key-separator", "", "`TEXT` between the key and the body of a line")
+	c.Flags().BoolVar(&f.tombstones, "tombstones", false, "send a null body where a line has a key and nothing after --key-separator")
+	c.MarkFlagsMutuallyExclusive("key", "key-separator")
 	c.Flags().StringVar(&f.contentType, "content-type", "", "content `TYPE` of the events")
 	c.Flags().StringArrayVar(&f.properties, "property", nil, "application property as `NAME=VALUE`; may repeat")
 	c.Flags().Float64Var(&f.rate, "rate", 0, "events per second; 0 means as fast as it goes")
@@ -65,8 +75,10 @@ func (f *sendFlags) check(files []string) error {
 		return errors.New("--generate, --size, --keys and --rate cannot be negative")
 	case f.generate > 0 && len(files) > 0:
 		return errors.New("--generate makes its own events: give no files")
-	case f.generate > 0 && f.key != "":
-		return errors.New("--key names a field of JSON lines; made-up events get their keys by --keys")
+	case f.generate > 0 && (f.key != "" || f.separator != ""):
+		return errors.New("--key and --key-separator are about lines; made-up events get their keys by --keys")
+	case f.tombstones && f.separator == "":
+		return errors.New("--tombstones needs --key-separator: a line holds its key then")
 	}
 	for _, p := range f.properties {
 		name, value, ok := strings.Cut(p, "=")
@@ -135,7 +147,7 @@ func (e *environment) transfer(ctx context.Context, f *sendFlags, files []string
 		produced <- err
 		close(events)
 	}()
-	report, err := deliver(ctx, f, w, l, events)
+	report, err := (&delivery{writer: w, route: spread(l, f.partition)}).deliver(ctx, len(l.Places), events)
 	select {
 	case problem := <-produced:
 		if ctx.Err() == nil {

@@ -106,16 +106,25 @@ func variables(driver, name string) []string {
 
 var starterVariable = regexp.MustCompile(`\$\{([A-Z_]+)\}`)
 
-// localStarter works as it is: the embedded hub takes its section, and the key is the one
-// that Microsoft published for the emulator.
-const localStarter = `# yaml-language-server: $schema=./hubferry.schema.json
+// localStarter returns a configuration that works as it is, with the commands for the
+// file that it goes to: the embedded hub takes its section, and the key is the one that
+// Microsoft published for the emulator.
+func localStarter(file string) string {
+	option := " --config " + file
+	if file == "-" || file == defaultConfig {
+		file, option = defaultConfig, ""
+	}
+	return strings.NewReplacer("CONFIG", file, "OPTION", option).Replace(localText)
+}
+
+const localText = `# yaml-language-server: $schema=./hubferry.schema.json
 #
 # Two Event Hubs namespaces on this machine, and a task between them:
 #
-#   hubferry hub --config hubferry.yaml       serves both namespaces
-#   hubferry run                              moves events from west to east
-#   echo '{"n":1}' | hubferry send west/telemetry
-#   hubferry peek east/telemetry
+#   hubferry hub --config CONFIG     serves both namespaces
+#   hubferry runOPTION     moves events from west to east
+#   echo '{"n":1}' | hubferry sendOPTION west/telemetry
+#   hubferry peekOPTION east/telemetry
 version: 1
 
 # What "hubferry hub" serves. The key below is the one that Microsoft published for its

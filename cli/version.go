@@ -38,7 +38,8 @@ type build struct {
 	Editors  []string `json:"editors"`
 }
 
-func (e *environment) version(asJSON bool) error {
+// about describes this program.
+func (e *environment) about() build {
 	b := build{
 		Version: e.Version, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
 		Drivers: []string{}, Stores: []string{}, Editors: []string{},
@@ -66,6 +67,11 @@ func (e *environment) version(asJSON bool) error {
 	for _, k := range e.Registry.Editors {
 		b.Editors = append(b.Editors, k.Name)
 	}
+	return b
+}
+
+func (e *environment) version(asJSON bool) error {
+	b := e.about()
 	if asJSON {
 		return json.NewEncoder(e.stdout).Encode(b)
 	}

@@ -110,7 +110,7 @@ func (k *addressKey) decodeNode(d *decoder, n *node) {
 		return
 	}
 	d.warnLiteral(n, nil)
-	if m := placeholderRule.FindStringSubmatch(n.text); m != nil {
+	if m := placeholderRule.FindStringSubmatch(n.text); m != nil && !isSourceName(n.text) {
 		d.report.errorAt(n, "{%s} needs a forEach in this task that gives it values", m[1])
 		return
 	}
@@ -126,6 +126,29 @@ func (k *addressKey) decodeNode(d *decoder, n *node) {
 		k.Address = a
 	}
 }
+
+// isSourceName reports whether every placeholder of an address stands for the name of the
+// source hub.
+func isSourceName(text string) bool {
+	for _, m := range placeholderRule.FindAllStringSubmatch(text, -1) {
+		if m[1] != "hub" && m[1] != "topic" {
+			return false
+		}
+	}
+	connection, _, _ := strings.Cut(text, "/")
+	return !placeholderRule.MatchString(connection)
+}
+
+// placeholder returns the name of the first placeholder, or "".
+func (k *addressKey) placeholder() string {
+	if m := placeholderRule.FindStringSubmatch(k.Entity); m != nil {
+		return m[1]
+	}
+	return ""
+}
+
+// isTemplate reports whether the entity depends on the source hub.
+func (k *addressKey) isTemplate() bool { return k.placeholder() != "" }
 
 // isSet reports whether there is a usable address.
 func (k *addressKey) isSet() bool { return k.Connection != "" }

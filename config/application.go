@@ -14,7 +14,8 @@ type Application struct {
 	// Connections are sorted by name.
 	Connections []*Connection
 	Store       Store
-	// Memory is the budget for the events of all tasks together.
+	// Memory is the budget of the process: the events of all tasks together, and what it
+	// takes to move them.
 	Memory Size
 	// Drain is how long a stopping program may finish what is under way; 0 means the
 	// engine's default.
@@ -54,6 +55,14 @@ type Connection struct {
 	Options hubferry.Options
 }
 
+// GroupName returns the canonical name of a consumer group (G-1).
+func (c *Connection) GroupName(group string) string {
+	if c.Driver.GroupName == nil {
+		return group
+	}
+	return c.Driver.GroupName(group)
+}
+
 // Store is the configured checkpoint store. Its Kind has no name when the program has
 // no store at all.
 type Store struct {
@@ -77,9 +86,14 @@ type Task struct {
 // Source is where a task reads.
 type Source struct {
 	Connection *Connection
-	Hub        string
-	Options    hubferry.Options
-	// Group is the consumer group, "" where the driver has none.
+	// Hub is the one hub that is read, "" if there are several: then Hubs are their names,
+	// or Pattern is a regular expression of whole names and Exclude are those left out.
+	Hub     string
+	Hubs    []string
+	Pattern string
+	Exclude []string
+	Options hubferry.Options
+	// Group is the consumer group by its canonical name, "" where the driver has none.
 	Group string
 	Start Start
 	// Shared says that other programs share the work of the group (G-10).
@@ -88,8 +102,11 @@ type Source struct {
 	at *node
 }
 
-// Address returns "connection/hub".
+// Address returns "connection/hub", or what tells a person which hubs they are.
 func (s *Source) Address() string {
+	if s.several() {
+		return s.severalAddress()
+	}
 	return Address{Connection: s.Connection.Name, Entity: s.Hub}.String()
 }
 
@@ -98,8 +115,9 @@ type Target struct {
 	// Name is part of the identity of outputs (G-3): the address, unless it was named.
 	Name       string
 	Connection *Connection
-	Hub        string
-	Options    hubferry.Options
+	// Hub may hold {hub} or {topic}, which stand for the name of the source hub.
+	Hub     string
+	Options hubferry.Options
 	// When is the expression of its route, Condition what it was compiled to. Both are
 	// empty for a target that takes every event.
 	When      string

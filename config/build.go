@@ -61,7 +61,7 @@ func (a *Application) Build(ctx context.Context, o BuildOptions) (*Built, error)
 }
 
 // Connect opens one connection by its name, for work without a task. The budget of the
-// environment, if there is none, is a connection's half of the memory.
+// environment, if there is none, is the connections' part of the memory.
 func (a *Application) Connect(ctx context.Context, name string, env hubferry.Env) (hubferry.Connection, error) {
 	c := a.Connection(name)
 	if c == nil {
@@ -73,9 +73,23 @@ func (a *Application) Connect(ctx context.Context, name string, env hubferry.Env
 	}
 	env = a.complete(env)
 	if env.Budget == 0 {
-		env.Budget = int64(a.Memory / 2)
+		env.Budget = int64(a.buffers())
 	}
 	return connect(ctx, c, env)
+}
+
+// OpenStore opens the configured checkpoint store, for work without a task. The caller
+// closes it.
+func (a *Application) OpenStore(ctx context.Context, env hubferry.Env) (hubferry.CheckpointStore, error) {
+	kind := a.Store.Kind
+	if kind.Open == nil {
+		return nil, errors.New(`no checkpoint store is configured; name one under "checkpoints"`)
+	}
+	store, err := kind.Open(ctx, a.Store.Options, a.complete(env))
+	if err != nil {
+		return nil, fmt.Errorf("open checkpoint store %s: %w", kind.Name, err)
+	}
+	return store, nil
 }
 
 func connect(ctx context.Context, c *Connection, env hubferry.Env) (hubferry.Connection, error) {
@@ -150,7 +164,7 @@ func (b *builder) share(tasks []*Task) int64 {
 			used[t.DeadLetters.Connection] = true
 		}
 	}
-	return int64(b.app.Memory/2) / int64(max(len(used), 1))
+	return int64(b.app.buffers()) / int64(max(len(used), 1))
 }
 
 // later remembers what Built.Close closes, the last first.
@@ -181,7 +195,8 @@ func (b *builder) task(ctx context.Context, t *Task) (engine.Task, error) {
 		Start: t.Source.Start.Start, Starts: t.Source.Start.Partitions,
 		Window: t.Window.Events, Budget: int64(t.Window.Bytes),
 		SaveEvents: t.CheckpointEvery.Events, SaveInterval: t.CheckpointEvery.Time,
-		Trail:   t.Provenance.Trail(),
+		Trail:    t.Provenance.Trail(),
+		Delivery: engine.Delivery(t.Delivery), Fingerprint: t.fingerprint(),
 		Editors: b.steps(t.Edit),
 	}
 	if err := b.source(ctx, t, &def); err != nil {
@@ -236,14 +251,15 @@ func (b *builder) source(ctx context.Context, t *Task, def *engine.Task) error {
 	if err != nil {
 		return err
 	}
-	source, err := c.Source(ctx, t.Source.Hub, t.Source.Options)
+	source, err := openSource(ctx, c, &t.Source)
 	if err != nil {
 		return err
 	}
 	b.later(source.Close)
 	def.Source = source
 	if coordinated, ok := source.(hubferry.Coordinated); ok {
-		def.Coordinate = coordinated.Coordinate
+		member := hubferry.Member{Task: t.Name, Shared: t.Source.Shared}
+		def.Coordinate = func(ctx context.Context) (hubferry.Coordinator, error) { return coordinated.Coordinate(ctx, member) }
 		return nil
 	}
 	store, err := b.checkpoints(ctx)
@@ -256,19 +272,26 @@ func (b *builder) source(ctx context.Context, t *Task, def *engine.Task) error {
 	return nil
 }
 
+func openSource(ctx context.Context, c hubferry.Connection, s *Source) (hubferry.Source, error) {
+	if !s.several() {
+		return c.Source(ctx, s.Hub, s.Options)
+	}
+	selecting, ok := c.(hubferry.Selecting)
+	if !ok {
+		return nil, fmt.Errorf("%s connections read one hub at a time", s.Connection.Driver.Name)
+	}
+	return selecting.SourceOf(ctx, s.selection(), s.Options)
+}
+
 // checkpoints opens the store when it is first needed: sources whose service keeps
 // positions itself do without.
 func (b *builder) checkpoints(ctx context.Context) (hubferry.CheckpointStore, error) {
 	if b.store != nil {
 		return b.store, nil
 	}
-	kind := b.app.Store.Kind
-	if kind.Open == nil {
-		return nil, errors.New(`no checkpoint store is configured; name one under "checkpoints"`)
-	}
-	store, err := kind.Open(ctx, b.app.Store.Options, b.env)
+	store, err := b.app.OpenStore(ctx, b.env)
 	if err != nil {
-		return nil, fmt.Errorf("open checkpoint store %s: %w", kind.Name, err)
+		return nil, err
 	}
 	b.store = store
 	b.later(store.Close)
@@ -277,7 +300,7 @@ func (b *builder) checkpoints(ctx context.Context) (hubferry.CheckpointStore, er
 
 // balancer begins to share the partitions of a source with other instances.
 func (b *builder) balancer(ctx context.Context, t *Task, c hubferry.Connection, source hubferry.Source, store hubferry.CheckpointStore) (hubferry.Coordinator, error) {
-	group, err := groupOf(ctx, t, c, source)
+	group, err := t.GroupID(ctx, c, source)
 	if err != nil {
 		return nil, err
 	}
@@ -292,19 +315,19 @@ func (b *builder) balancer(ctx context.Context, t *Task, c hubferry.Connection, 
 	})
 }
 
-// groupOf returns the name under which progress is stored: the hub's canonical one
-// (G-1), which the places of its partitions know best.
-func groupOf(ctx context.Context, t *Task, c hubferry.Connection, source hubferry.Source) (hubferry.ID, error) {
+// GroupID returns the name under which a task's progress is stored: the hub's canonical
+// one (G-1), which the places of its partitions know best.
+func (t *Task) GroupID(ctx context.Context, c hubferry.Connection, source hubferry.Source) (hubferry.ID, error) {
 	id := hubferry.ID{Hub: t.Source.Hub, ConsumerGroup: t.Source.Group}
 	if id.ConsumerGroup == "" {
 		id.ConsumerGroup = t.Name // the driver has no groups: progress belongs to the task
 	}
-	partitions, err := source.Partitions(ctx)
+	places, err := hubferry.PlacesOf(ctx, source)
 	if err != nil {
 		return id, err
 	}
-	if len(partitions) > 0 {
-		id.Namespace, id.Hub = partitions[0].Place.Namespace, partitions[0].Place.Hub
+	if len(places) > 0 {
+		id.Namespace, id.Hub = places[0].Namespace, places[0].Hub
 		return id, nil
 	}
 	id.Namespace, err = c.Namespace(ctx)

@@ -108,7 +108,7 @@ func TestBuild(t *testing.T) {
 			}
 		}
 	}()
-	if len(built.Tasks) != 2 || built.Tasks[0].Budget != 64<<20 {
+	if len(built.Tasks) != 2 || built.Tasks[0].Budget != 32<<20 {
 		t.Errorf("%d tasks, budget %d", len(built.Tasks), built.Tasks[0].Budget)
 	}
 	e, err := engine.New(built.Tasks, engine.Options{})
@@ -307,5 +307,47 @@ func TestUnreadable(t *testing.T) {
 	_, err = config.Load(config.Input{File: folder}, registry())
 	if err == nil || err.Error() != folder+": the file cannot be read: is a directory" {
 		t.Error(err)
+	}
+}
+
+// A task's fingerprint changes with what decides its outputs, and with nothing else (G-8).
+func TestFingerprint(t *testing.T) {
+	broker := mem.NewBroker()
+	for _, hub := range []string{"west/a", "west/b", "east/a", "east/b", "east/c"} {
+		namespace, name, _ := strings.Cut(hub, "/")
+		broker.Create(namespace, name, mem.HubOptions{})
+	}
+	of := func(text string) string {
+		t.Helper()
+		built, err := load(t, text, buildRegistry(broker)).Build(t.Context(), config.BuildOptions{Env: hubferry.Env{Instance: "one"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = built.Close(t.Context()) }()
+		if d := built.Tasks[0].Delivery; d != engine.EffectivelyOnce {
+			t.Fatalf("delivery is %q", d)
+		}
+		return built.Tasks[0].Fingerprint
+	}
+	base := strings.ReplaceAll(buildConfig, "provenance: standard", "delivery: effectively-once")
+	first := of(base)
+	for from, c := range map[string]struct {
+		to   string
+		same bool
+	}{
+		"time: 1s":         {"time: 2s", true},
+		"append: word.txt": {"append: ./word.txt", false},
+		"when: a":          {"when: b", false},
+		"name: first":      {"name: other", false},
+		"match: first":     {"match: all", false},
+		"east/b ]":         {"east/c ]", false},
+	} {
+		changed := strings.Replace(base, from, c.to, 1)
+		if changed == base {
+			t.Fatalf("there is no %q", from)
+		}
+		if same := of(changed) == first; same != c.same {
+			t.Errorf("%q in place of %q: the same fingerprint %t, want %t", c.to, from, same, c.same)
+		}
 	}
 }

@@ -26,9 +26,6 @@ func (l *loader) check(root *node) {
 // checkDelivery refuses effectively once without the provenance that it reads (G-8).
 func (l *loader) checkDelivery(t *Task) {
 	mode := t.Provenance.Mode
-	if t.Delivery == EffectivelyOnce && !l.reg.EffectivelyOnce {
-		l.report.errorAt(t.at.get("delivery"), "delivery effectively-once is not built yet; use at-least-once")
-	}
 	if t.Delivery == EffectivelyOnce && mode != "" && mode != "full" {
 		l.report.errorAt(t.at.get("provenance"),
 			"effectively-once finds what is already at the target by repl-source and repl-id, which provenance %q leaves out; use full", mode)
@@ -55,6 +52,9 @@ func (l *loader) checkDeadLetters(t *Task) {
 	if t.OnError == OnErrorDeadLetter && n == nil {
 		l.report.errorAt(t.at.get("onError"), `dead-letter needs "deadLetters": the address where such events go`)
 	}
+	if t.DeadLetters != nil && placeholderRule.MatchString(t.DeadLetters.Hub) {
+		l.report.errorAt(n, "dead letters of all topics go to one hub: name it without a placeholder")
+	}
 	if t.DeadLetters == nil || n.kind != mapNode {
 		return
 	}
@@ -71,13 +71,25 @@ func (l *loader) checkSelf(t *Task) {
 		return
 	}
 	for i := range t.Targets {
-		if l.sourceHub(t) == l.targetHub(&t.Targets[i]) {
+		if l.readsHub(t, &t.Targets[i]) {
 			l.report.errorAt(t.Targets[i].at, "the task writes to %s, the hub that it reads: its events would go round for ever", t.Source.Address())
 		}
 	}
-	if d := t.DeadLetters; d != nil && t.OnError == OnErrorDeadLetter && l.sourceHub(t) == l.targetHub(d) {
+	if d := t.DeadLetters; d != nil && t.OnError == OnErrorDeadLetter && l.readsHub(t, d) {
 		l.report.errorAt(d.at, "dead letters would go to %s, the hub that the task reads, and fail again for ever", t.Source.Address())
 	}
+}
+
+// readsHub reports whether a target is a hub that the task reads, as far as the file tells.
+func (l *loader) readsHub(t *Task, target *Target) bool {
+	if l.canonical(t.Source.Connection) != l.canonical(target.Connection) {
+		return false
+	}
+	if t.Source.several() && placeholderRule.MatchString(target.Hub) {
+		own := func(name string) string { return placeholderRule.ReplaceAllString(target.Hub, name) }
+		return slices.ContainsFunc(t.Source.Hubs, func(name string) bool { return t.Source.reads(own(name)) }) || own("x") == "x"
+	}
+	return t.Source.reads(placeholderRule.ReplaceAllString(target.Hub, t.Source.Hub))
 }
 
 // hubKey identifies a hub as far as the file tells.
@@ -87,6 +99,9 @@ type hubKey struct {
 }
 
 func (l *loader) sourceHub(t *Task) hubKey {
+	if t.Source.several() {
+		return hubKey{l.canonical(t.Source.Connection), t.Source.Address()}
+	}
 	return hubKey{l.canonical(t.Source.Connection), t.Source.Hub}
 }
 
@@ -115,20 +130,21 @@ func (l *loader) canonical(c *Connection) *Connection {
 // the partitions.
 func (l *loader) checkGroups() {
 	type groupKey struct {
-		hubKey
-		group string
+		connection *Connection
+		group      string
 	}
-	owners := map[groupKey]*Task{}
+	owners := map[groupKey][]*Task{}
 	for _, t := range l.app.Tasks {
 		if t.Source.Group == "" {
 			continue
 		}
-		key := groupKey{l.sourceHub(t), t.Source.Group}
-		owner := owners[key]
-		if owner == nil {
-			owners[key] = t
+		key := groupKey{l.canonical(t.Source.Connection), t.Source.Group}
+		i := slices.IndexFunc(owners[key], func(o *Task) bool { return o.Source.meets(&t.Source) })
+		if i < 0 {
+			owners[key] = append(owners[key], t)
 			continue
 		}
+		owner := owners[key][i]
 		at := t.Source.at
 		if n := at.get("consumerGroup"); n != nil {
 			at = n
@@ -138,12 +154,20 @@ func (l *loader) checkGroups() {
 	}
 }
 
-// The memory budget. Half of it is shared by the windows of the tasks, the other half by
-// the buffers of the connections.
+// The memory budget is for the process as a whole (INV-6). A quarter of it is shared by the
+// windows of the tasks and a quarter by the buffers of the connections. The other half is
+// the program itself, what events take while they are on their way from one to the other,
+// and what the garbage collector has not found yet.
 const (
 	defaultMemory = 256 << 20
-	leastWindow   = 1 << 20 // an event may be that large
+	leastWindow   = 256 << 10 // a larger event passes alone
 )
+
+// windows is the part of the memory for the windows of all tasks.
+func (a *Application) windows() Size { return a.Memory / 4 }
+
+// buffers is the part of the memory for the buffers of all connections.
+func (a *Application) buffers() Size { return a.Memory / 4 }
 
 // checkMemory gives every task its share of the budget.
 func (l *loader) checkMemory(root *node) {
@@ -153,7 +177,7 @@ func (l *loader) checkMemory(root *node) {
 	} else {
 		l.app.Memory = defaultMemory
 	}
-	rest, sharers := l.app.Memory/2, Size(0)
+	rest, sharers := l.app.windows(), Size(0)
 	for _, t := range l.app.Tasks {
 		if t.Window.Bytes == 0 {
 			sharers++
@@ -161,14 +185,14 @@ func (l *loader) checkMemory(root *node) {
 		}
 		if rest -= t.Window.Bytes; rest < 0 {
 			l.report.errorAt(t.at.find("window.bytes"),
-				`the windows up to this one take %s more than half of "memory" (%s)`, -rest, l.app.Memory)
+				`the windows up to this one take %s more than a quarter of "memory" (%s)`, -rest, l.app.Memory)
 			return
 		}
 	}
 	if sharers > 0 && rest/sharers < leastWindow {
 		l.report.add(Error, at, path, fmt.Sprintf(
-			`%s of memory is too little: each of %d tasks needs a window of %s, and windows get half of it; set "memory" to %s at least`,
-			l.app.Memory, len(l.app.Tasks), Size(leastWindow), 2*(sharers*leastWindow+l.app.Memory/2-rest)))
+			`%s of memory is too little: each of %d tasks needs a window of %s, and windows get a quarter of it; set "memory" to %s at least`,
+			l.app.Memory, len(l.app.Tasks), Size(leastWindow), 4*(sharers*leastWindow+l.app.windows()-rest)))
 		return
 	}
 	for _, t := range l.app.Tasks {

@@ -44,7 +44,7 @@ func (l *loader) editor(n *node) (Edit, bool) {
 	}
 	kind, ok := l.reg.editor(key.key)
 	if !ok {
-		l.report.errorAtKey(key, "unknown editor %q%s", key.key, suggestOrList(key.key, l.reg.editorNames()))
+		l.report.errorAtKey(key, "unknown editor %q%s", key.key, SuggestOrList(key.key, l.reg.editorNames()))
 		return Edit{}, false
 	}
 	o := kind.Options()

@@ -2,6 +2,7 @@ package config
 
 import (
 	"reflect"
+	"strings"
 
 	"github.com/hubferry/hubferry"
 )
@@ -40,7 +41,7 @@ func (l *loader) end(n *node, own any, entity *entityKeys, r role) (end, bool) {
 	if c == nil || r.options(c.Driver) == nil {
 		// The driver's keys are not known: look at ours only.
 		l.decoder().structs(onlyKeysOf(at, own), []reflect.Value{reflect.ValueOf(own).Elem()})
-		key := l.entity(at, entity, r)
+		key := l.address(at, own, entity, r)
 		if c != nil && key != nil {
 			l.report.errorAt(key.at, "%s connections such as %s cannot be a %s", c.Driver.Name, c.Name, r.name)
 		}
@@ -48,7 +49,7 @@ func (l *loader) end(n *node, own any, entity *entityKeys, r role) (end, bool) {
 	}
 	o := r.options(c.Driver)()
 	l.decoder().options(at, o, own)
-	key := l.entity(at, entity, r)
+	key := l.address(at, own, entity, r)
 	if key == nil {
 		return end{}, false
 	}
@@ -81,11 +82,48 @@ func onlyKeysOf(n *node, own any) *node {
 
 // connectionAt returns the connection of a map's address, or nil. It reports nothing.
 func (l *loader) connectionAt(n *node) *Connection {
-	for _, word := range fieldNames(fieldsOf(reflect.TypeFor[entityKeys]())) {
-		if v := n.get(word); v != nil && v.kind == scalarNode && !v.broken {
-			if a, err := ParseAddress(v.text); err == nil {
-				return l.app.Connection(a.Connection)
-			}
+	for _, word := range append(fieldNames(fieldsOf(reflect.TypeFor[entityKeys]())), "topics") {
+		v := n.get(word)
+		if v != nil && v.kind == listNode && len(v.items) > 0 && word == "topics" {
+			v = v.items[0]
+		}
+		if v == nil || v.kind != scalarNode || v.broken {
+			continue
+		}
+		if a, err := ParseAddress(v.text); err == nil {
+			return l.app.Connection(a.Connection)
+		}
+		if name, _, ok := strings.Cut(v.text, "/"); ok && word == "topics" {
+			return l.app.Connection(name)
+		}
+	}
+	return nil
+}
+
+// address returns the address of an end, of which a source may have several.
+func (l *loader) address(n *node, own any, entity *entityKeys, r role) *addressKey {
+	if s, ok := own.(*sourceKeys); ok && s.Topics.at != nil {
+		if other := entity.first(); other != nil {
+			l.report.errorAt(other.at, `a source has one address, or "topics" for several`)
+		}
+		if s.Topics.connection == "" {
+			return nil // reported
+		}
+		return l.known(s.Topics.address())
+	}
+	key := l.entity(n, entity, r)
+	if key != nil && r.name == sourceRole.name && key.isTemplate() {
+		l.report.errorAt(key.at, "{%s} needs a forEach in this task that gives it values", key.placeholder())
+		return nil
+	}
+	return key
+}
+
+// first returns an address that is there, or nil.
+func (k *entityKeys) first() *addressKey {
+	for _, a := range []*addressKey{&k.Hub, &k.Topic, &k.Queue, &k.Table} {
+		if a.at != nil {
+			return a
 		}
 	}
 	return nil
@@ -110,6 +148,13 @@ func (l *loader) entity(n *node, keys *entityKeys, r role) *addressKey {
 		return nil
 	case !found.isSet():
 		return nil // reported
+	}
+	return l.known(found)
+}
+
+// known returns an address if there is such a connection, else nil.
+func (l *loader) known(found *addressKey) *addressKey {
+	switch {
 	case l.broken[found.Connection]:
 		return nil // reported where the connection is defined
 	case l.app.Connection(found.Connection) == nil:

@@ -84,6 +84,7 @@ func (o *kafkaConnection) Validate() []hubferry.Problem {
 
 type kafkaSource struct {
 	ConsumerGroup string `yaml:"consumerGroup" jsonschema:"default=the task's name"`
+	Checkpoints   string `yaml:"checkpoints" jsonschema:"enum=group,enum=store"`
 }
 
 func (o *kafkaSource) Validate() []hubferry.Problem { return nil }
@@ -186,8 +187,8 @@ func options[T any, P interface {
 func registry() *config.Registry {
 	return &config.Registry{
 		Drivers: []hubferry.Driver{
-			{Name: "eventhubs", Connection: options[eventHubsConnection], Source: options[eventHubsSource], Target: options[eventHubsTarget]},
-			{Name: "kafka", Connection: options[kafkaConnection], Source: options[kafkaSource], Target: options[none]},
+			{Name: "eventhubs", Connection: options[eventHubsConnection], Source: options[eventHubsSource], Target: options[eventHubsTarget], GroupName: strings.ToLower},
+			{Name: "kafka", Connection: options[kafkaConnection], Source: options[kafkaSource], Target: options[none], Caps: hubferry.Caps{Selects: true}},
 			{Name: "postgres", Connection: options[postgresConnection], Target: options[postgresTarget]},
 			{Name: "mem", Connection: options[none], Source: options[none], Target: options[none]},
 		},
@@ -207,7 +208,6 @@ func registry() *config.Registry {
 			}
 			return func(*hubferry.Event) (bool, error) { return true, nil }, nil
 		},
-		EffectivelyOnce: true,
-		Sections:        []config.Section{{Name: "hub", Description: "The embedded hub.", Options: func() any { return new(hubSection) }}},
+		Sections: []config.Section{{Name: "hub", Description: "The embedded hub.", Options: func() any { return new(hubSection) }}},
 	}
 }

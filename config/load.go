@@ -191,14 +191,15 @@ func (l *loader) oneKey(e *entry, kindOf, what string, known []string) *entry {
 	}
 	key := &n.entries[0]
 	if indexOf(known, key.key) < 0 {
-		l.report.errorAtKey(key, "unknown %s %q%s", kindOf, key.key, suggestOrList(key.key, known))
+		l.report.errorAtKey(key, "unknown %s %q%s", kindOf, key.key, SuggestOrList(key.key, known))
 		return nil
 	}
 	return key
 }
 
-// suggestOrList is suggest that lists what there is when nothing is near.
-func suggestOrList(name string, known []string) string {
+// SuggestOrList returns `; did you mean "x"?` with the known name that is nearest to an unknown
+// one, or a list of those there are when none is near.
+func SuggestOrList(name string, known []string) string {
 	if hint := suggest(name, known); hint != "" {
 		return hint
 	}

@@ -24,7 +24,7 @@ var update = flag.Bool("update", false, "rewrite the wanted results in testdata"
 var now = time.Date(2026, 11, 15, 12, 0, 0, 0, time.UTC)
 
 // archive is a test case: hubferry.yaml, what it refers to, and what is wanted. Lines
-// of its comment say "env NAME=value", "without expressions" or "without effectively-once".
+// of its comment say "env NAME=value" or "without expressions".
 type archive struct {
 	*txtar.Archive
 	name string
@@ -73,9 +73,6 @@ func (a archive) registry() *config.Registry {
 	reg := registry()
 	if bytes.Contains(a.Comment, []byte("without expressions")) {
 		reg.Condition = nil
-	}
-	if bytes.Contains(a.Comment, []byte("without effectively-once")) {
-		reg.EffectivelyOnce = false
 	}
 	return reg
 }

@@ -189,6 +189,8 @@ func valueText(t reflect.Type, f *field) string {
 		return "bytes, such as `64MiB`"
 	case reflect.TypeFor[addressKey]():
 		return "address"
+	case reflect.TypeFor[topicsKey]():
+		return "list of addresses, or a regular expression behind a connection"
 	case reflect.TypeFor[Start]():
 		return "`earliest`, `latest`, a time, or `{sequence: {\"0\": 17}}`"
 	case reflect.TypeFor[section]():

@@ -13,8 +13,6 @@ type Registry struct {
 	// Condition compiles the expression of a target's "when"; nil means that the
 	// program has no expressions, and a "when" is refused.
 	Condition func(expression string) (hubferry.Condition, error)
-	// EffectivelyOnce says that the engine can do it; without, it is refused.
-	EffectivelyOnce bool
 	// Sections are further top-level keys.
 	Sections []Section
 }
@@ -31,10 +29,7 @@ type Section struct {
 
 // note adds to the description of a key of a task what this program cannot do.
 func (r *Registry) note(f *field) string {
-	switch {
-	case f.name == "delivery" && !r.EffectivelyOnce:
-		return " effectively-once is not built yet."
-	case f.name == "when" && r.Condition == nil:
+	if f.name == "when" && r.Condition == nil {
 		return " This program has no expressions yet: the key is refused."
 	}
 	return ""

@@ -125,6 +125,11 @@ func (g *generator) typ(t reflect.Type, f *field) object {
 		return g.start()
 	case reflect.TypeFor[addressKey]():
 		return orReference(ref("address"))
+	case reflect.TypeFor[topicsKey]():
+		return object{"anyOf": []object{
+			{"type": "array", "minItems": 1, "items": orReference(ref("address"))},
+			{"type": "string", "pattern": "^[^/]+/.+$"},
+		}}
 	}
 	if reflect.PointerTo(t).Implements(unmarshalerType) {
 		return object{"type": []string{"string", "number", "boolean"}}
@@ -295,6 +300,9 @@ func (g *generator) end(r role, own reflect.Type) object {
 	var words []object
 	for _, word := range fieldNames(fieldsOf(reflect.TypeFor[entityKeys]())) {
 		words = append(words, object{"required": []string{word}})
+	}
+	if r.name == sourceRole.name {
+		words = append(words, object{"required": []string{"topics"}})
 	}
 	s["oneOf"] = words
 	return object{"anyOf": []object{ref("address"), s, ref("reference")}}

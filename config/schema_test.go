@@ -57,8 +57,8 @@ func TestSchemaGood(t *testing.T) {
 // beyondSchema are the bad configurations that no schema can find: they are about what
 // two places of the file, a service, the environment or the clock say together.
 var beyondSchema = []string{
-	"cadence", "connection-validate", "consumer-group-twice", "dead-letters-missing",
-	"effectively-once-not-built", "effectively-once-provenance", "file-missing", "foreach-many", "foreach-names",
+	"cadence", "connection-validate", "consumer-group-of-topics", "consumer-group-twice", "dead-letters-missing",
+	"effectively-once-provenance", "file-missing", "foreach-many", "foreach-names",
 	"foreach-unknown", "foreach-unused", "foreach-value", "hub-section-paths", "hub-section-validate",
 	"memory-small", "memory-windows", "retry-order", "role", "same-target-twice", "secret-not-shown",
 	"start-future", "start-twice", "store-kubernetes", "store-kubernetes-named", "unknown-connection",

@@ -22,7 +22,7 @@ const (
 // Settings are the keys that a task and "defaults" share. A key of the task replaces
 // that of the defaults as a whole.
 type Settings struct {
-	Delivery        string          `yaml:"delivery" jsonschema:"enum=at-least-once,enum=effectively-once,default=at-least-once" jsonschema_description:"What a restart may repeat. With effectively-once, what reading the target can show to be there is not sent again."`
+	Delivery        string          `yaml:"delivery" jsonschema:"enum=at-least-once,enum=effectively-once,default=at-least-once" jsonschema_description:"What a restart may repeat. With effectively-once, what reading the target can show to be there is not sent again; the targets must be readable, and provenance full."`
 	OnError         string          `yaml:"onError" jsonschema:"enum=stop,enum=drop,enum=dead-letter,default=stop" jsonschema_description:"What happens to an event that an editor rejects or a target will never take. stop stops that partition only, until a person resumes it."`
 	OnGap           string          `yaml:"onGap" jsonschema:"enum=stop,enum=continue,default=stop" jsonschema_description:"What happens when the source no longer has the next event. stop stops that partition only, until a person resumes it."`
 	Match           string          `yaml:"match" jsonschema:"enum=all,enum=first,default=all" jsonschema_description:"How many targets an event goes to: all whose condition holds, or the first of them."`
@@ -50,7 +50,7 @@ type CheckpointEvery struct {
 // Window bounds what lies between a checkpoint and the newest event read (G-6).
 type Window struct {
 	Events int  `yaml:"events" jsonschema:"default=20000,minimum=1" jsonschema_description:"Events of one partition that may lie between its checkpoint and the newest one read."`
-	Bytes  Size `yaml:"bytes" jsonschema_description:"Memory for the events of the task, such as 64MiB; by default an equal share of the memory budget."`
+	Bytes  Size `yaml:"bytes" jsonschema_description:"Memory for the events of the task, such as 64MiB; by default an equal share of a quarter of memory."`
 }
 
 // Balance says how instances share the partitions of a source whose service does not
@@ -86,7 +86,7 @@ type topKeys struct {
 	Version     formatVersion `yaml:"version" jsonschema:"enum=1" jsonschema_description:"The version of this format: 1."`
 	Connections section       `yaml:"connections" jsonschema_description:"The namespaces and clusters by name. Each has exactly one key, its driver."`
 	Checkpoints section       `yaml:"checkpoints" jsonschema_description:"Where progress is kept, under exactly one key, the kind of store. By default an SQLite database beside the file."`
-	Memory      Size          `yaml:"memory" jsonschema:"default=256MiB" jsonschema_description:"The memory for events on their way, of all tasks together. Half of it is for the windows of the tasks, half for the buffers of the connections."`
+	Memory      Size          `yaml:"memory" jsonschema:"default=256MiB" jsonschema_description:"The memory that the process may take, all tasks together. A quarter of it is for the windows of the tasks and a quarter for the buffers of the connections."`
 	Drain       time.Duration `yaml:"drain" jsonschema:"default=30s" jsonschema_description:"How long a stopping program may finish what is under way."`
 	Defaults    section       `yaml:"defaults" jsonschema_description:"Settings for all tasks. A key of a task replaces that of the defaults as a whole."`
 	Tasks       section       `yaml:"tasks" jsonschema_description:"The replication tasks by name. The name is part of the identity of what a task writes: keep it."`
@@ -121,8 +121,10 @@ type entityKeys struct {
 // sourceKeys are the keys of a source beside its driver's options.
 type sourceKeys struct {
 	entityKeys `yaml:",inline"`
-	Start      Start `yaml:"start" jsonschema:"default=earliest" jsonschema_description:"Where reading begins when there is no checkpoint: earliest, latest, a time, or sequence numbers by partition."`
-	Shared     bool  `yaml:"shared" jsonschema:"default=false" jsonschema_description:"Other programs share the work of the consumer group. What is promised then covers our own share only."`
+	Topics     topicsKey `yaml:"topics" jsonschema:"example=legacy/orders\\..*" jsonschema_description:"Several topics of one connection, in the place of one address: a list of addresses, or the connection and a regular expression of whole names, as in legacy/orders\\..*, which finds new topics within seconds. Internal topics match no expression."`
+	Exclude    []string  `yaml:"exclude" jsonschema_description:"Regular expressions of whole names that are left out of those that topics matches."`
+	Start      Start     `yaml:"start" jsonschema:"default=earliest" jsonschema_description:"Where reading begins when there is no checkpoint: earliest, latest, a time, or sequence numbers by partition."`
+	Shared     bool      `yaml:"shared" jsonschema:"default=false" jsonschema_description:"Other programs share the work of the consumer group. What is promised then covers our own share only."`
 }
 
 // targetKeys are the keys of a target beside its driver's options.

@@ -132,6 +132,7 @@ func (l *loader) source(t *Task, n *node) {
 		return
 	}
 	t.Source = Source{Connection: end.connection, Hub: end.hub, Options: end.options, Start: t.Start, Shared: keys.Shared, at: end.at}
+	l.selection(t, &keys)
 	if keys.Start.isSet() {
 		l.notInFuture(&keys.Start)
 		t.Source.Start = keys.Start
@@ -141,7 +142,7 @@ func (l *loader) source(t *Task, n *node) {
 		if group.String() == "" && !f.required {
 			group.SetString(t.Name)
 		}
-		t.Source.Group = group.String()
+		t.Source.Group = end.connection.GroupName(group.String())
 	}
 }
 

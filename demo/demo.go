@@ -37,6 +37,7 @@ type Report struct {
 	Kills    int     `json:"kills"`    // of the replicating process, with kill -9
 	Cuts     int     `json:"cuts"`     // of all connections to both namespaces
 	Allowed  int     `json:"allowed"`  // duplicates that at-least-once delivery allows for these kills
+	Window   int     `json:"window"`   // how far one repeat may go back in a partition, see DeepestRepeat
 	Seconds  float64 `json:"seconds"`  // from the first event sent to the last one arrived
 	Verified string  `json:"verified"` // what read both sides back
 	Kept     bool    `json:"kept"`     // whether every promise was kept
@@ -77,7 +78,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	o.Say(fmt.Sprintf("hubferry run --config %s   (process %d) replicates west to east", config, ferry.pid()))
 
 	began := time.Now()
-	report := &Report{Verified: "azeventhubs, Microsoft's SDK for Go"}
+	report := &Report{Window: window, Verified: "azeventhubs, Microsoft's SDK for Go"}
 	if err := travel(ctx, o, world, ferry, report); err != nil {
 		return nil, fmt.Errorf("%w (the log of the replicating process is %s)", err, ferry.log)
 	}
@@ -198,6 +199,7 @@ func verify(ctx context.Context, w *world, report *Report) error {
 		report.Lost += one.Lost
 		report.Altered += one.Altered
 		report.Duplicates += one.Duplicates
+		report.DeepestRepeat = max(report.DeepestRepeat, one.DeepestRepeat)
 		report.Reordered += one.Reordered
 		report.Misplaced += one.Misplaced
 		report.Strays += one.Strays
@@ -210,6 +212,6 @@ func verify(ctx context.Context, w *world, report *Report) error {
 	}
 	// One window for each kill and partition, and one run in flight for each cut.
 	report.Allowed = (report.Kills + report.Cuts) * partitions * len(w.sets) * window
-	report.Kept = report.Faultless() && report.Foreign == 0 && report.Duplicates <= report.Allowed
+	report.Kept = report.Faultless() && report.Foreign == 0 && report.Duplicates <= report.Allowed && report.DeepestRepeat <= window
 	return nil
 }

@@ -71,8 +71,8 @@ func Cases() []Case {
 		// Queues and tables.
 		{Name: "settle", shapes: []Shape{Queue}, missing: source, run: settle},
 		{Name: "settle/close settles nothing", shapes: []Shape{Queue}, missing: source, run: closeSettlesNothing},
-		{Name: "commit", shapes: []Shape{Table}, missing: target, run: commit},
-		{Name: "commit/all or nothing", shapes: []Shape{Table}, missing: need(target, limited), run: commitAll},
+		{Name: "commit", shapes: []Shape{Log, Table}, missing: target, run: commit},
+		{Name: "commit/all or nothing", shapes: []Shape{Log, Table}, missing: need(target, limited), run: commitAll},
 
 		// Life and errors.
 		{Name: "unknown hub", shapes: writers, run: unknownHub},

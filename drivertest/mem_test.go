@@ -65,6 +65,7 @@ var shapes = []shapeOf{
 	{"log", drivertest.Log, mem.HubOptions{Partitions: 4, MaxEvent: 128 << 10}},
 	{"encoded log", drivertest.Log, mem.HubOptions{Partitions: 4, MaxEvent: 128 << 10, Encoded: true}},
 	{"pipelined log", drivertest.Log, mem.HubOptions{Partitions: 4, MaxEvent: 128 << 10, Pipeline: 5}},
+	{"log with transactions", drivertest.Log, mem.HubOptions{Partitions: 4, MaxEvent: 128 << 10, Transactions: true}},
 	{"queue", drivertest.Queue, mem.HubOptions{Kind: mem.Queue, MaxEvent: 128 << 10, Lock: 50 * time.Millisecond}},
 	{"table", drivertest.Table, mem.HubOptions{Kind: mem.Table, MaxEvent: 128 << 10}},
 }

@@ -346,6 +346,17 @@ func tableSabotages() []sabotage {
 		}}},
 		{name: "the position is not in the transaction", by: "commit", shape: "table", b: broken{commit: withWriter(
 			func(_ hubferry.Committer, prev, next **hubferry.Checkpoint) { *next = &hubferry.Checkpoint{} })}},
+		{name: "does not name the event", by: "commit/all or nothing", says: "which event", shape: "table", b: broken{commit: func(ctx context.Context, w *writer, id hubferry.ID, runs []hubferry.Run, prev, next *hubferry.Checkpoint) error {
+			c, ok := w.Writer.(hubferry.Committer)
+			if !ok {
+				return errors.New("no committer")
+			}
+			err := c.Commit(ctx, id, runs, prev, next)
+			if e, ok := errors.AsType[*hubferry.Error](err); ok {
+				e.Event = nil
+			}
+			return err
+		}}},
 		{name: "stores half of a transaction", by: "commit/all or nothing", shape: "table", b: broken{commit: func(ctx context.Context, w *writer, id hubferry.ID, runs []hubferry.Run, prev, next *hubferry.Checkpoint) error {
 			_, err := w.Write(ctx, runs[0])
 			return err

@@ -398,6 +398,10 @@ func readSabotages(over chan struct{}) []sabotage {
 		{name: "the tail skips its last event", by: "tail", b: broken{tail: func(r hubferry.Reader) hubferry.Reader {
 			return &short{r}
 		}}},
+		{name: "a tailer's ends lie behind", by: "tail", b: broken{ends: func(infos []hubferry.PartitionInfo) []hubferry.PartitionInfo {
+			infos[0].End.Sequence--
+			return infos
+		}}},
 		{name: "settling does nothing", by: "settle", shape: "queue", b: broken{
 			settle: func(_ context.Context, _ *reader, s []hubferry.Settlement) error {
 				for i := range s {

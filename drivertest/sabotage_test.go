@@ -28,6 +28,7 @@ type broken struct {
 	write       func(ctx context.Context, w *writer, run hubferry.Run) (hubferry.Receipt, error)
 	closeWriter func(ctx context.Context, w *writer) error
 	tail        func(r hubferry.Reader) hubferry.Reader
+	ends        func(infos []hubferry.PartitionInfo) []hubferry.PartitionInfo
 	submit      func(ctx context.Context, w *writer, run hubferry.Run, done func(hubferry.Receipt, error))
 	adopt       func(c *hubferry.Checkpoint) *hubferry.Checkpoint
 	commit      func(ctx context.Context, w *writer, id hubferry.ID, runs []hubferry.Run, prev, next *hubferry.Checkpoint) error
@@ -237,6 +238,14 @@ func (w *logWriter) Tail(ctx context.Context, partition int, after hubferry.Posi
 		r = w.b.tail(r)
 	}
 	return r, err
+}
+
+func (w *logWriter) Partitions(ctx context.Context) ([]hubferry.PartitionInfo, error) {
+	infos, err := w.tailer.Partitions(ctx)
+	if err == nil && w.b.ends != nil {
+		infos = w.b.ends(infos)
+	}
+	return infos, err
 }
 
 type pipeWriter struct {

@@ -285,7 +285,37 @@ func (s *suite) places(src hubferry.Source) []hubferry.PartitionInfo {
 	if len(infos) == 0 {
 		s.t.Fatal("the source has no partitions")
 	}
+	if p, ok := src.(hubferry.Piecemeal); ok {
+		s.piecemeal(p, infos)
+	}
 	return infos
+}
+
+// piecemeal wants the same of the partitions one by one as of all together.
+func (s *suite) piecemeal(src hubferry.Piecemeal, infos []hubferry.PartitionInfo) {
+	s.t.Helper()
+	s.must("list places", func(ctx context.Context) error {
+		places, err := src.Places(ctx)
+		if err != nil {
+			return err
+		}
+		if len(places) != len(infos) {
+			s.t.Fatalf("there are %d places and %d partitions", len(places), len(infos))
+		}
+		for i, p := range places {
+			if p != infos[i].Place {
+				s.t.Errorf("place %d is %s, and that of the partition %s", i, p, infos[i].Place)
+			}
+			info, err := src.Partition(ctx, p)
+			if err != nil {
+				return err
+			}
+			if before := infos[i]; info.Place != p || info.Sparse != before.Sparse || info.Begin.Sequence < before.Begin.Sequence || info.End.Sequence < before.End.Sequence {
+				s.t.Errorf("of %s alone it says %+v, and before %+v", p, info, before)
+			}
+		}
+		return nil
+	})
 }
 
 // open opens a reader.

@@ -396,11 +396,29 @@ func tail(s *suite) {
 		}
 	}
 	start := hubferry.Position{Sequence: -1}
+	reaches := func(end int64) {
+		s.t.Helper()
+		s.must("list the target's partitions", func(ctx context.Context) error {
+			infos, err := tailer.Partitions(ctx)
+			if err != nil {
+				return err
+			}
+			if len(infos) == 0 || infos[0].Place == nil || infos[0].Place.Index != 0 {
+				return fmt.Errorf("got %+v, want the partitions by index", infos)
+			}
+			if got := infos[0].End.Sequence; got < end || (end < 0 && got >= 0) {
+				return fmt.Errorf("partition 0 ends at %d, want %d", got, end)
+			}
+			return nil
+		})
+	}
+	reaches(-1)
 	s.equal("the tail of nothing", nil, read(start))
 	events := withOrigin(numbered(30))
 	s.write(w, 0, events)
 	all := read(start)
 	s.equal("the whole tail", events, all)
+	reaches(all[29].Pos.Sequence)
 	s.equal("the tail after event 12", events[13:], read(all[12].Pos))
 	s.equal("the tail after the last event", nil, read(all[29].Pos))
 }

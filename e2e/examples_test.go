@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/hubferry/hubferry/audit"
 	"github.com/hubferry/hubferry/audit/azure"
@@ -62,7 +64,7 @@ func TestExamples(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			eventually(t, time.Minute, "both sides have all", func() bool {
+			eventually(t, 3*time.Minute, "both sides have all", func() bool {
 				w, err1 := total(t, h.west, "flights")
 				e, err2 := total(t, h.east, "flights")
 				return err1 == nil && err2 == nil && w >= 1000 && e >= 1000
@@ -73,6 +75,33 @@ func TestExamples(t *testing.T) {
 					t.Errorf("%d events on one side, want 1000 (%v)", n, err)
 				}
 			}
+			ferry.stop()
+		},
+		"kafka": func(t *testing.T) {
+			cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(3, "machines.state", "machines.alarms"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(cluster.Close)
+			broker := cluster.ListenAddrs()[0]
+			t.Setenv("PLANT_BROKER", broker)
+			t.Setenv("OFFICE_BROKER", broker)
+			h, ferry := example(t, "kafka")
+			cl := kafkaClient(t, broker)
+			for _, topic := range []string{"machines.state", "machines.alarms"} {
+				for i := range 300 {
+					r := &kgo.Record{Topic: topic, Key: fmt.Appendf(nil, "machine-%d", i%20), Value: fmt.Append(nil, i)}
+					cl.Produce(t.Context(), r, func(_ *kgo.Record, err error) {
+						if err != nil {
+							t.Errorf("produce: %v", err)
+						}
+					})
+				}
+			}
+			eventually(t, 3*time.Minute, "the event hub and both topics have all", func() bool {
+				n, err := total(t, h.west, "machines")
+				return err == nil && n == 300 && sum(ends(t, cl, "plant.machines.state")) == 300 && sum(ends(t, cl, "plant.machines.alarms")) == 300
+			})
 			ferry.stop()
 		},
 		"custom": func(t *testing.T) {
@@ -92,7 +121,7 @@ func TestExamples(t *testing.T) {
 				}})
 			}
 			sendAll(t, h.west, "flights", messages)
-			caughtUp(t, h, "flights", "flights", time.Minute)
+			caughtUp(t, h, "flights", "flights", 3*time.Minute)
 			redacted(t, h)
 			ferry.stop()
 		},

@@ -30,6 +30,10 @@ func TestKills(t *testing.T) {
 	random := rand.New(rand.NewPCG(seed, 1))
 
 	h := startHubs(t, "load:8:hubferry")
+	for i := range h.clients {
+		h.clients[i] = []string{"go-amqp", "native"}[random.IntN(2)]
+	}
+	t.Logf("AMQP clients: %v", h.clients)
 	config := h.writeConfig(t, `
 defaults:
   window: { events: 1000 }
@@ -57,12 +61,15 @@ tasks:
 	if err := <-sent; err != nil {
 		t.Fatalf("send: %v", err)
 	}
-	caughtUp(t, h, "load", "load", 2*time.Minute)
+	caughtUp(t, h, "load", "load", 3*time.Minute)
 	r := settled(t, h, "load", "load")
 	ferry.stop()
 	t.Logf("%d kills of run, %d of the hub: %+v", kills, hubKills, r)
 	if !r.Faultless() || r.Foreign != 0 || r.Events < events {
 		t.Errorf("a promise was broken: %+v", r)
+	}
+	if r.DeepestRepeat > window {
+		t.Errorf("a repeat went back %d events of its partition, more than the window of %d (G-6)", r.DeepestRepeat, window)
 	}
 	if most := (kills + hubKills) * partitions * window; r.Duplicates > most {
 		t.Errorf("%d duplicates are more than %d, one window for each kill and partition", r.Duplicates, most)

@@ -2,11 +2,11 @@ package e2e
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/hubferry/hubferry/internal/porttest"
 )
 
 // program is the path of the hubferry executable, built once for all tests.
@@ -47,19 +49,30 @@ type process struct {
 	t    *testing.T
 	cmd  *exec.Cmd
 	exit chan error
-	log  *logBuffer
+	// ended is closed when it has, and all that it wrote was passed on.
+	ended chan struct{}
+	log   *logBuffer
 }
 
 // spawn starts hubferry with these arguments; stdout gets its standard output.
 func spawn(t *testing.T, stdout io.Writer, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, exit: make(chan error, 1), log: &logBuffer{}}
-	p.cmd = exec.CommandContext(t.Context(), program, args...)
+	return spawnProgram(t, program, stdout, args...)
+}
+
+// spawnProgram is spawn for another build of hubferry.
+func spawnProgram(t *testing.T, name string, stdout io.Writer, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, exit: make(chan error, 1), ended: make(chan struct{}), log: &logBuffer{}}
+	p.cmd = exec.CommandContext(t.Context(), name, args...)
 	p.cmd.Stdout, p.cmd.Stderr = stdout, p.log
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	go func() { p.exit <- p.cmd.Wait() }()
+	go func() {
+		p.exit <- p.cmd.Wait()
+		close(p.ended)
+	}()
 	t.Cleanup(func() {
 		p.kill()
 		if t.Failed() {
@@ -92,8 +105,8 @@ func (p *process) wait() error {
 	case err := <-p.exit:
 		p.exit <- err
 		return err
-	case <-time.After(time.Minute):
-		p.t.Fatal("the process did not end within a minute")
+	case <-time.After(3 * time.Minute):
+		p.t.Fatal("the process did not end within three minutes")
 		return nil
 	}
 }
@@ -128,6 +141,8 @@ type hubs struct {
 	args       []string
 	ports      [2]string
 	west, east string // connection strings
+	// clients are the AMQP clients of the two connections; "" is the default.
+	clients [2]string
 }
 
 // startHubs starts the hub. Each entry describes a hub as the --hub flag does.
@@ -164,8 +179,8 @@ func (h *hubs) start(t *testing.T) {
 		case *to = <-lines:
 		case err := <-h.exit:
 			t.Fatalf("the hub ended: %v\n%s", err, h.log.tail(20))
-		case <-time.After(30 * time.Second):
-			t.Fatalf("the hub is not ready after 30 s\n%s", h.log.tail(20))
+		case <-time.After(2 * time.Minute):
+			t.Fatalf("the hub is not ready after two minutes\n%s", h.log.tail(20))
 		}
 	}
 }
@@ -173,15 +188,14 @@ func (h *hubs) start(t *testing.T) {
 // place returns the canonical name of a hub of west, as repl-source has it.
 func (h *hubs) place(hub string) string { return h.ports[0] + "/" + hub }
 
-// freePort returns a loopback address whose port is free just now.
+// freePort returns a loopback address whose port is free, and stays so while the hub is down.
 func freePort(t *testing.T) string {
 	t.Helper()
-	ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	port, err := porttest.Free()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = ln.Close() }()
-	return ln.Addr().String()
+	return fmt.Sprint("127.0.0.1:", port)
 }
 
 // writeConfig writes a configuration with both connections and what follows.
@@ -190,9 +204,9 @@ func (h *hubs) writeConfig(t *testing.T, rest string) string {
 	file := filepath.Join(t.TempDir(), "hubferry.yaml")
 	text := fmt.Sprintf(`version: 1
 connections:
-  west: { eventhubs: { connectionString: "%s" } }
-  east: { eventhubs: { connectionString: "%s" } }
-%s`, h.west, h.east, rest)
+  west: { eventhubs: { connectionString: "%s", client: %s } }
+  east: { eventhubs: { connectionString: "%s", client: %s } }
+%s`, h.west, cmp.Or(h.clients[0], "go-amqp"), h.east, cmp.Or(h.clients[1], "go-amqp"), rest)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -207,11 +221,17 @@ type status struct {
 	Partitions int    `json:"partitions"`
 	Moved      int    `json:"moved"`
 	Lag        int    `json:"lag"`
+
+	Retries        int `json:"retries"`
+	Found          int `json:"found"`
+	DuplicatesSeen int `json:"duplicatesSeen"`
+	Unproven       int `json:"unproven"`
 }
 
 // runner is a hubferry run whose status lines are watched.
 type runner struct {
 	*process
+	read chan struct{} // closed when all that it wrote is read
 	mu   sync.Mutex
 	last map[string]status
 }
@@ -219,9 +239,20 @@ type runner struct {
 // startRun starts hubferry run.
 func startRun(t *testing.T, config string) *runner {
 	t.Helper()
+	return startRunOf(t, program, config)
+}
+
+// startRunOf is startRun for another build of hubferry.
+func startRunOf(t *testing.T, name, config string) *runner {
+	t.Helper()
 	r, w := io.Pipe()
-	x := &runner{process: spawn(t, w, "run", "--config", config, "--every", "200ms"), last: map[string]status{}}
+	x := &runner{process: spawnProgram(t, name, w, "run", "--config", config, "--every", "200ms"), read: make(chan struct{}), last: map[string]status{}}
 	go func() {
+		<-x.process.ended
+		_ = w.Close() // all of it was passed on
+	}()
+	go func() {
+		defer close(x.read)
 		for d := json.NewDecoder(r); ; {
 			var s status
 			if d.Decode(&s) != nil {
@@ -240,6 +271,25 @@ func (x *runner) status(task string) status {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.last[task]
+}
+
+// final stops the process and returns the last lines of its tasks.
+func (x *runner) final() map[string]status {
+	x.t.Helper()
+	x.stop()
+	<-x.read
+	return x.last
+}
+
+// moved returns how many events all tasks have moved.
+func (x *runner) moved() int {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	n := 0
+	for _, s := range x.last {
+		n += s.Moved
+	}
+	return n
 }
 
 // eventually waits until a condition holds.

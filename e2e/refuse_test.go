@@ -52,7 +52,7 @@ tasks:
 	} {
 		t.Run(name, func(t *testing.T) {
 			cmd := exec.CommandContext(t.Context(), program, c.args...)
-			done := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
+			done := time.AfterFunc(3*time.Minute, func() { _ = cmd.Process.Kill() })
 			defer done.Stop()
 			out, err := cmd.CombinedOutput()
 			code := 0

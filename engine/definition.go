@@ -29,6 +29,15 @@ const (
 	OnGapContinue GapPolicy = "continue" // the gap is counted and logged
 )
 
+// Delivery says what a task does about events that its targets already have.
+type Delivery string
+
+// The kinds of delivery.
+const (
+	AtLeastOnce     Delivery = "at-least-once"    // after a failure, what may be there is sent again
+	EffectivelyOnce Delivery = "effectively-once" // what the target shows to be there is not (G-8, G-12)
+)
+
 // Match says how many routes an event takes.
 type Match string
 
@@ -49,7 +58,8 @@ type Task struct {
 	Coordinate func(ctx context.Context) (hubferry.Coordinator, error)
 	Editors    []Step
 	Routes     []Route
-	Match      Match // default all
+	Match      Match    // default all
+	Delivery   Delivery // default at-least-once
 	// DeadLetters receives poison under OnErrorDeadLetter. Its Name and When are unused.
 	DeadLetters *Route
 	OnError     Policy    // default stop
@@ -70,6 +80,10 @@ type Task struct {
 	SaveInterval time.Duration
 	// Trail says how much provenance is added. Task and Route are filled in.
 	Trail hubferry.Trail
+	// Fingerprint stands for the editors, routes and conditions with their options. When it
+	// has changed since a checkpoint, effectively-once delivery looks events up by their
+	// identity, because those before the newest one at a target need not be there.
+	Fingerprint string
 }
 
 // Step is a configured editor.
@@ -82,7 +96,9 @@ type Step struct {
 type Route struct {
 	Name   string // part of the identity of outputs (G-3): keep it stable
 	Target hubferry.Target
-	Hub    string
+	// Hub is the hub's name. In it {hub}, or {topic}, stands for the name of the source hub;
+	// such a target is opened when the first event for it may come.
+	Hub string
 	// Address is "connection/hub", for people.
 	Address string
 	When    hubferry.Condition // nil: always
@@ -92,6 +108,7 @@ type Route struct {
 // withDefaults returns a copy with the documented defaults filled in.
 func (t Task) withDefaults() Task {
 	setDefault(&t.Match, MatchAll)
+	setDefault(&t.Delivery, AtLeastOnce)
 	setDefault(&t.OnError, OnErrorStop)
 	setDefault(&t.OnGap, OnGapStop)
 	setDefault(&t.Window, 20_000)
@@ -134,6 +151,9 @@ func (t *Task) check() error {
 	}
 	if t.OnError == OnErrorDeadLetter && t.DeadLetters == nil {
 		bad("onError is dead-letter, but no dead-letter target is set")
+	}
+	if err := t.checkOnce(); err != nil {
+		bad("%w", err)
 	}
 	if t.Window < 1 || t.Budget < 1 {
 		bad("window and memory budget must be positive")

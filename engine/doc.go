@@ -11,18 +11,23 @@
 //	route.go    which targets, which target partition (G-4)
 //	lane.go     one per target partition: gathers while a write is under way, retries,
 //	            applies the onError policy (poison.go)
+//	commit.go   instead of lanes, events and position in one transaction (G-12)
+//	submit.go   several runs in flight, where the writer keeps them in order (G-5)
 //	tracker.go  which inputs are settled; how far everything is (INV-2)
 //	save.go     the checkpoint, at its cadence (G-6)
 //
 // and around them: task.go (a task and its claims), partition.go (one claim: restart,
-// hand-over), engine.go (all tasks), retry.go, budget.go, gate.go, status.go.
+// hand-over), adopt.go (positions that targets hold), engine.go (all tasks), retry.go,
+// budget.go, gate.go, status.go.
 //
 // # Goroutines
 //
-// A claimed partition has three: fetch, the worker's loop, and save. A target partition
-// that is written to has one, its lane, shared by all source partitions of the task.
-// Nothing else runs. What they share is the tracker (one lock, never held while
-// waiting), the lanes' queues, and the budget.
+// A claimed partition has three: fetch, the worker's loop, and save; and one more for each
+// target that keeps positions. A target partition that is written to has one, its lane,
+// shared by all source partitions of the task. A target that is read for effectively-once
+// delivery has one that asks for its ends, and one for each partition that is being
+// searched. Nothing else runs. What they share is the
+// tracker (one lock, never held while waiting), the lanes' queues, and the budget.
 //
 // # Stopping
 //

@@ -57,31 +57,50 @@ func (c *chain) close(ctx context.Context) error {
 
 // debt is what a ticket stands for: something that must be settled as often as expected.
 type debt interface {
-	settle(n int)
-	expect(n int)
+	add(delta int64) // see batch.add
 }
 
 // output is an event on its way to a route, and the inputs that it settles. It is itself
 // a debt: the editors of a route see outputs of the task's editors as their inputs.
 type output struct {
-	event  hubferry.Event
+	event  *hubferry.Event // nobody else's: of the batch that was read, or made for this output
 	ticket hubferry.Ticket
 	more   []hubferry.Ticket
-	dead   bool // on its way to the dead letters
+	dead   chan struct{} // closed when it is settled, if it is on its way to the dead letters
 }
 
-func (o *output) settle(n int) {
-	debtOf(o.ticket).settle(n)
+func (o *output) add(delta int64) {
+	debtOf(o.ticket).add(delta)
 	for _, t := range o.more {
-		debtOf(t).settle(n)
+		debtOf(t).add(delta)
 	}
 }
 
-func (o *output) expect(n int) {
-	debtOf(o.ticket).expect(n)
-	for _, t := range o.more {
-		debtOf(t).expect(n)
+// settle notes that the output is done.
+func (o *output) settle() {
+	o.add(-1)
+	if o.dead != nil {
+		close(o.dead)
 	}
+}
+
+// single reports whether settling the output is no more than settling its one ticket.
+func (o *output) single() bool { return len(o.more) == 0 && o.dead == nil }
+
+// expect notes that the inputs wait for n more.
+func (o *output) expect(n int) { o.add(int64(n)) }
+
+// span returns the lowest and the highest sequence number of the inputs.
+func (o *output) span() (lo, hi int64) {
+	if _, plain := o.ticket.Token.(*batch); plain && len(o.more) == 0 {
+		return o.ticket.Sequence, o.ticket.Sequence
+	}
+	tickets := o.tickets()
+	lo, hi = tickets[0].Sequence, tickets[0].Sequence
+	for _, t := range tickets[1:] {
+		lo, hi = min(lo, t.Sequence), max(hi, t.Sequence)
+	}
+	return lo, hi
 }
 
 // tickets returns the inputs as they were read.
@@ -105,7 +124,7 @@ func debtOf(t hubferry.Ticket) debt { return t.Token.(debt) } //nolint:forcetype
 // here, or go the way of poison.
 func (w *worker) edit(b *batch) ([]output, error) {
 	if len(w.tasks.steps) == 0 {
-		return plain(b), nil
+		return w.plain(b), nil
 	}
 	w.tasks.draft.Reset()
 	var poison []hubferry.Verdict
@@ -133,14 +152,32 @@ func (w *worker) states() map[string][]byte {
 
 // plain returns the events of a batch as outputs. Whether one can be decoded is then the
 // target's question.
-func plain(b *batch) []output {
-	outputs := make([]output, len(b.inputs))
+func (w *worker) plain(b *batch) []output {
+	outputs := w.blank(b)
 	for i := range b.inputs {
 		e := &b.inputs[i]
-		outputs[i].event = e.Share()
+		outputs[i].event = e
 		outputs[i].ticket = hubferry.Ticket{Origin: e.Origin, Sequence: e.Pos.Sequence, Token: b}
 	}
 	return outputs
+}
+
+// blank returns outputs for the events of a batch: those of one that was given back, if this
+// one will be.
+func (w *worker) blank(b *batch) []output {
+	n := len(b.inputs)
+	if b.free == nil {
+		return make([]output, n)
+	}
+	b.spare = &w.spare
+	if o, ok := w.spare.Get().(*[]output); ok && cap(*o) >= n {
+		*o = (*o)[:n]
+		b.outputs = o
+	} else {
+		o := make([]output, n)
+		b.outputs = &o
+	}
+	return *b.outputs
 }
 
 // run passes the draft through the editors and returns what comes out.
@@ -200,7 +237,7 @@ func (c *chain) divide(judge func([]hubferry.Verdict)) {
 	c.draft.Reset()
 	for i := range outputs {
 		o := &outputs[i]
-		c.draft.Add(o.event, hubferry.Ticket{Origin: o.ticket.Origin, Sequence: o.ticket.Sequence, Token: o})
+		c.draft.Add(o.event.Share(), hubferry.Ticket{Origin: o.ticket.Origin, Sequence: o.ticket.Sequence, Token: o})
 	}
 }
 
@@ -208,9 +245,11 @@ func (c *chain) divide(judge func([]hubferry.Verdict)) {
 // when all of them are.
 func (c *chain) collect(judge func([]hubferry.Verdict)) []output {
 	outputs := make([]output, len(c.draft.Events))
+	events := make([]hubferry.Event, len(outputs))
 	for i := range outputs {
 		o := &outputs[i]
-		o.event = c.draft.Events[i].Share()
+		events[i] = c.draft.Events[i].Share()
+		o.event = &events[i]
 		o.ticket, o.more = c.draft.Tickets(i)
 		// The parts of one input stand side by side.
 		if i > 0 && sameInput(o.ticket, outputs[i-1].ticket) {
@@ -237,7 +276,7 @@ func number(outputs []output) {
 				o.event.SetLineage(&hubferry.Lineage{Part: i - from, More: i < to-1, Members: members(tickets)})
 			}
 			if o.event.Origin == nil {
-				adopt(&o.event, tickets[len(tickets)-1])
+				adopt(o.event, tickets[len(tickets)-1])
 			}
 		}
 		from = to
@@ -329,7 +368,7 @@ func (w *worker) judge(verdicts []hubferry.Verdict) {
 	for _, v := range verdicts {
 		if v.Err == nil {
 			w.count(func(c *hubferry.Counts) { c.Dropped[v.Why]++ })
-			debtOf(v.Ticket).settle(1)
+			debtOf(v.Ticket).add(-1)
 			continue
 		}
 		w.poison(v.Ticket, v.Err)

@@ -31,6 +31,7 @@ func New(tasks []Task, o Options) (*Engine, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	o.Log = o.Log.With("component", "engine")
 	if o.Drain == 0 {
 		o.Drain = 30 * time.Second
 	}

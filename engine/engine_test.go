@@ -158,6 +158,9 @@ func TestRetry(t *testing.T) {
 				if x.Status()[0].Counts.Retries == 0 {
 					t.Error("no retry was counted")
 				}
+				if reading := f.Op == mem.OpRead || f.Op == mem.OpOpenReader; f.Op != mem.OpPartitions && reading != strings.Contains(r.log.String(), "source works again") {
+					t.Errorf("the log does not tell when the source works again, or tells it for nothing:\n%s", &r.log)
+				}
 			})
 		})
 	}

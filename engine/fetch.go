@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -23,7 +24,7 @@ func (w *worker) fetch(ctx context.Context) error {
 			return nil //nolint:nilerr // a clean stop is no error
 		}
 		before := w.next
-		err = w.session(open)
+		err = w.session(ctx, open)
 		paused := open.Err() != nil
 		cancel()
 		switch {
@@ -43,10 +44,7 @@ func (w *worker) fetch(ctx context.Context) error {
 		case hubferry.Lost, hubferry.Fatal:
 			return err
 		case hubferry.Gap:
-			if err := w.gap(err); err != nil {
-				return err
-			}
-			continue
+			return w.gap(err)
 		default:
 		}
 		attempt++
@@ -59,12 +57,19 @@ func (w *worker) fetch(ctx context.Context) error {
 	}
 }
 
-// session reads with one reader until it fails.
-func (w *worker) session(ctx context.Context) error {
-	fresh, err := w.identify(ctx)
+// session reads with one reader until it fails or ctx ends, which is also when a person
+// pauses; stop ends with a clean stop only.
+func (w *worker) session(stop, ctx context.Context) error {
+	info, err := w.identify(ctx)
 	if err != nil {
 		return err
 	}
+	if err := w.arrived(info); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer w.looking.Wait()
+	defer cancel()
 	reader, err := w.claim.Open(ctx, w.next)
 	if err != nil {
 		return err
@@ -85,20 +90,27 @@ func (w *worker) session(ctx context.Context) error {
 		if err := reader.Read(ctx, &in); err != nil {
 			return err
 		}
-		if err := w.contiguous(&in, fresh); err != nil {
+		n, gap := w.contiguous(ctx, &in)
+		if gap != nil {
+			if n == 0 {
+				return gap
+			}
+			in.Events, in.Next = in.Events[:n], in.Events[n-1].Pos // what lies before it is moved
+		}
+		w.working()
+		if err := w.take(stop, &in); err != nil {
 			return err
 		}
-		fresh = nil
-		w.working()
-		if err := w.take(&in); err != nil {
-			return err
+		if gap != nil {
+			return gap
 		}
 	}
 }
 
-// take copies a batch out of the reader's hands and passes it to the loop. A pause does
-// not interrupt it: what was read is delivered.
-func (w *worker) take(in *hubferry.Batch) error {
+// take takes a batch out of the reader's hands and passes it to the loop. A pause does
+// not interrupt it: what was read is delivered. A stop does, while there is no budget for
+// it, or too much before it: what uses the budget up may wait for long.
+func (w *worker) take(stop context.Context, in *hubferry.Batch) error {
 	if len(in.Events) == 0 && in.Next.Sequence <= w.next.Sequence {
 		return nil
 	}
@@ -106,10 +118,19 @@ func (w *worker) take(in *hubferry.Batch) error {
 	for i := range in.Events {
 		bytes += int64(in.Events[i].Size())
 	}
-	if err := w.budget.acquire(w.ctx, bytes, w.press); err != nil {
+	if err := w.keepPace(stop); err != nil {
 		return err
 	}
-	b := w.tracker.add(slices.Clone(in.Events), in.Next, bytes)
+	if err := w.budget.acquire(stop, bytes, w.press); err != nil {
+		return err
+	}
+	events, free := in.Events, in.Free
+	if free == nil {
+		events = slices.Clone(events)
+	} else if !w.lends {
+		free = nil
+	}
+	b := w.tracker.add(events, in.Next, bytes, free)
 	w.next = in.Next
 	w.noteRead(len(in.Events), in.Next, in.End)
 	select {
@@ -120,6 +141,33 @@ func (w *worker) take(in *hubferry.Batch) error {
 	}
 }
 
+// maxAhead is how much may wait in a lane, by Event.Size, before a worker reads on: a run of
+// a good size is always ready then, and more would only lie in memory.
+const maxAhead = 1 << 20
+
+// keepPace waits while what was read waits for targets that are slower than the source.
+func (w *worker) keepPace(stop context.Context) error {
+	for w.waiting.Load() > w.mayWait {
+		select {
+		case <-w.taken:
+		case <-stop.Done():
+			return stop.Err()
+		case <-w.ctx.Done():
+			return w.ctx.Err()
+		}
+	}
+	return nil
+}
+
+// mayWait returns how much may wait for a route: as much for each of the lanes that the
+// partition's events go to.
+func (m layout) mayWait() int64 {
+	if m.Source == m.Target {
+		return maxAhead
+	}
+	return int64(m.Target) * maxAhead
+}
+
 // identify checks that the hub is still the one that the position belongs to (G-1), and
 // returns what the source says of the partition.
 func (w *worker) identify(ctx context.Context) (*hubferry.PartitionInfo, error) {
@@ -128,9 +176,11 @@ func (w *worker) identify(ctx context.Context) (*hubferry.PartitionInfo, error) 
 		return nil, err
 	}
 	// An answer may be a moment old, and what we have read younger: a position beyond the
-	// end is only believed when it stays so.
+	// end is only believed when it stays so. What a position with an epoch has become is for
+	// the reader to say, which knows where the log was cut back.
+	beyond := func() bool { return w.next.Sequence > info.End.Sequence && w.next.Epoch == 0 }
 	for range 3 {
-		if w.next.Sequence <= info.End.Sequence {
+		if !beyond() {
 			break
 		}
 		if err := sleep(ctx, time.Second); err != nil {
@@ -144,7 +194,7 @@ func (w *worker) identify(ctx context.Context) (*hubferry.PartitionInfo, error) 
 		w.recreated = true
 		return nil, w.gapError(w.next.Sequence+1, w.next.Sequence, "the hub was deleted and created again")
 	}
-	if w.next.Sequence > info.End.Sequence {
+	if beyond() {
 		w.recreated = true
 		return nil, w.gapError(info.End.Sequence+1, w.next.Sequence,
 			fmt.Sprintf("the checkpoint is at event %d but the last event there is %d: the hub is not the one it was",
@@ -155,43 +205,64 @@ func (w *worker) identify(ctx context.Context) (*hubferry.PartitionInfo, error) 
 
 // describe asks the source about the partition.
 func (w *worker) describe(ctx context.Context) (*hubferry.PartitionInfo, error) {
-	infos, err := w.partitions(ctx)
+	found, err := w.survey(ctx)
 	if err != nil {
 		return nil, err
 	}
-	i := slices.IndexFunc(infos, func(p hubferry.PartitionInfo) bool { return p.Place.Index == w.place.Index })
-	if i < 0 {
+	info := found.info
+	if info == nil {
 		w.recreated = true
 		return nil, w.gapError(w.next.Sequence+1, w.next.Sequence, "the hub has no such partition any more")
 	}
-	w.noteEnd(infos[i].End)
-	return &infos[i], nil
+	w.noteEnd(info.End)
+	return info, nil
 }
 
 // pressed asks the loop to flush what editors hold, because the window is full of it.
 func (w *worker) pressed() { signal(w.full) }
 
-// contiguous compares what was read with what should come next (G-2). Fresh is what the
-// source said when the reader was opened, nil after the first read.
-func (w *worker) contiguous(in *hubferry.Batch, fresh *hubferry.PartitionInfo) error {
+// contiguous compares what was read with what should come next (G-2), and returns how many
+// events come before a gap that nothing is moved behind. Where onGap says to continue, what
+// was read behind a gap is moved: the source may not have it any more.
+func (w *worker) contiguous(ctx context.Context, in *hubferry.Batch) (int, error) {
 	expected := w.next.Sequence + 1
+	if w.sparse {
+		if err := w.look(ctx, in); err != nil {
+			return 0, err
+		}
+	}
+	told := false
 	for i := range in.Events {
 		got := in.Events[i].Pos.Sequence
+		var gap error
 		switch {
 		case got == expected:
 		case got < expected:
 			w.recreated = true
-			return w.gapError(expected, expected-1, fmt.Sprintf("event %d came after event %d", got, expected-1))
+			return i, w.gapError(expected, expected-1, fmt.Sprintf("event %d came after event %d", got, expected-1))
 		case !w.sparse:
-			// Continuing takes up what is there, from just before it.
-			w.skipTo = &hubferry.Position{Sequence: got - 1}
-			return w.gapError(expected, got-1, "")
-		case fresh != nil && i == 0 && fresh.Begin.Sequence >= expected:
-			w.skipTo = &fresh.Begin
-			return w.gapError(expected, min(fresh.Begin.Sequence, got-1), "")
+			gap = w.missing(w.gapError(expected, got-1, ""))
+		case w.holes.begin.Sequence < expected:
+			w.pass(ctx, expected, got-1)
+		case !told:
+			told = true
+			gap = w.missing(w.holesInHand(in.Events[i:], expected))
+		}
+		if gap != nil {
+			return i, gap
 		}
 		expected = got + 1
 	}
+	return len(in.Events), nil
+}
+
+// missing obeys onGap where what is in hand can be moved: it returns the gap, or counts it.
+func (w *worker) missing(gap error) error {
+	if w.OnGap != OnGapContinue {
+		return gap
+	}
+	w.count(func(c *hubferry.Counts) { c.Gaps++ })
+	w.log.Warn("events are missing, going on as onGap says", "partition", w.place.Partition, "error", gap)
 	return nil
 }
 
@@ -209,28 +280,41 @@ func (w *worker) gapError(from, to int64, cause string) error {
 	return e
 }
 
-// gap obeys the onGap policy: it returns the error, or moves past the gap.
+// gap obeys onGap where the reader cannot go on: it returns the error, or asks for a new
+// worker. What is missing may have been read already, if a log was cut back: then what has
+// its place now is read.
 func (w *worker) gap(err error) error {
-	if w.OnGap != OnGapContinue {
+	if err := w.missing(err); err != nil {
 		return err
 	}
-	w.count(func(c *hubferry.Counts) { c.Gaps++ })
-	w.log.Warn("events are missing, going on as onGap says", "partition", w.place.Partition, "error", err)
-	if w.recreated || w.skipTo == nil {
-		return errRestart
+	var again restartError
+	if e, ok := errors.AsType[*hubferry.Error](err); ok && !w.recreated && e.From <= min(e.To, w.next.Sequence) {
+		again.cut = &hubferry.Position{Sequence: e.From - 1}
 	}
-	w.next, w.skipTo = *w.skipTo, nil
-	return nil
+	return again
 }
 
-// errRestart asks for a new worker that begins at the hub's first retained event.
-var errRestart = errors.New("the partition begins anew")
+// restartError asks for a new worker that begins at the hub's first retained event, or where
+// its log was cut back.
+type restartError struct {
+	cut *hubferry.Position // nil if it was not
+}
+
+func (restartError) Error() string { return "the partition begins anew" }
 
 // retrying and working tell people what the worker is doing.
 func (w *worker) retrying(err error, d time.Duration) {
 	w.count(func(c *hubferry.Counts) { c.Retries++ })
 	w.setState(hubferry.Retrying, err)
-	w.log.Log(w.ctx, retryLevel(d), "retrying", "partition", w.place.Partition, "in", d.Round(time.Millisecond), "error", err)
+	level := retryLevel(d)
+	w.sourceIll = w.sourceIll || level > slog.LevelDebug
+	w.log.Log(w.ctx, level, "retrying", "partition", w.place.Partition, "in", d.Round(time.Millisecond), "error", err)
 }
 
-func (w *worker) working() { w.setState(hubferry.Running, nil) }
+func (w *worker) working() {
+	w.setState(hubferry.Running, nil)
+	if w.sourceIll {
+		w.sourceIll = false
+		w.log.Info("source works again", "partition", w.place.Partition)
+	}
+}

@@ -3,9 +3,13 @@ package engine_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
+	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,6 +28,25 @@ type rig struct {
 	target *mem.Hub
 	store  *positions
 	task   engine.Task
+	log    logBuffer
+}
+
+// logBuffer keeps what is logged.
+type logBuffer struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
 }
 
 // newRig returns a rig with hubs "west/in" and "east/out".
@@ -57,7 +80,7 @@ func (r *rig) start() *run {
 	d := newDealer(r)
 	task := r.task
 	task.Coordinate = func(context.Context) (hubferry.Coordinator, error) { return d, nil }
-	e, err := engine.New([]engine.Task{task}, engine.Options{Log: slog.New(slog.NewTextHandler(r.t.Output(), nil))})
+	e, err := engine.New([]engine.Task{task}, engine.Options{Log: slog.New(slog.NewTextHandler(io.MultiWriter(r.t.Output(), &r.log), nil))})
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -97,6 +120,24 @@ func (x *run) settled(n int64) {
 	x.rig.t.Fatalf("only %d of %d inputs were settled: %+v", x.Status()[0].Counts.Moved, n, x.Status()[0])
 }
 
+// drained waits, in fake time, until an instance has moved everything that the source holds.
+func (r *rig) drained(x *run) {
+	r.t.Helper()
+	for range 10_000 {
+		behind := int64(0)
+		owned := x.Status()[0].Owned
+		for _, p := range owned {
+			i, _ := strconv.Atoi(p.Partition)
+			behind += int64(len(r.source.Dump(i))) - 1 - p.Checkpoint
+		}
+		if behind == 0 && len(owned) == r.source.Partitions() {
+			return
+		}
+		time.Sleep(time.Second)
+	}
+	r.t.Fatalf("the task does not come to the end: %+v", x.Status()[0])
+}
+
 // bubble runs f in a synctest bubble.
 func bubble(t *testing.T, f func(*testing.T)) {
 	t.Helper()
@@ -131,18 +172,19 @@ func (p *positions) get(place *hubferry.Place) *hubferry.Checkpoint {
 type dealer struct {
 	rig    *rig
 	claims chan *hubferry.Claim
-	lost   chan struct{}
-	once   sync.Once
+
+	forsaken atomic.Bool // the store does not answer it
 
 	mu       sync.Mutex
 	released map[string]bool
 	ending   map[string]chan struct{}
+	gone     map[string]chan struct{} // closed when a claim is lost
 }
 
 func newDealer(r *rig) *dealer {
 	d := &dealer{
-		rig: r, claims: make(chan *hubferry.Claim, 1000), lost: make(chan struct{}),
-		released: map[string]bool{}, ending: map[string]chan struct{}{},
+		rig: r, claims: make(chan *hubferry.Claim, 1000),
+		released: map[string]bool{}, ending: map[string]chan struct{}{}, gone: map[string]chan struct{}{},
 	}
 	infos, err := r.task.Source.Partitions(r.t.Context())
 	if err != nil {
@@ -151,15 +193,31 @@ func newDealer(r *rig) *dealer {
 	for i := range infos {
 		place := infos[i].Place
 		d.ending[place.Partition] = make(chan struct{})
+		d.gone[place.Partition] = make(chan struct{})
 		d.claims <- &hubferry.Claim{
-			Place: place, Checkpoint: r.store.get(place), Lost: d.lost, Ending: d.ending[place.Partition],
+			Place: place, Checkpoint: r.store.get(place), Lost: d.gone[place.Partition], Ending: d.ending[place.Partition],
 			Holder: &holder{dealer: d, place: place},
 		}
 	}
 	return d
 }
 
-func (d *dealer) lose() { d.once.Do(func() { close(d.lost) }) }
+func (d *dealer) lose() {
+	for partition := range d.gone {
+		d.loseOne(partition)
+	}
+}
+
+// loseOne takes the claim on one partition away.
+func (d *dealer) loseOne(partition string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	select {
+	case <-d.gone[partition]:
+	default:
+		close(d.gone[partition])
+	}
+}
 
 func (d *dealer) Next(ctx context.Context) (*hubferry.Claim, error) {
 	select {
@@ -186,15 +244,19 @@ func (h *holder) Save(_ context.Context, c *hubferry.Checkpoint) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	select {
-	case <-h.dealer.lost:
+	case <-h.dealer.gone[h.place.Partition]:
 		return &hubferry.Error{Kind: hubferry.Lost, Op: "save"}
 	default:
+	}
+	if h.dealer.forsaken.Load() {
+		return &hubferry.Error{Kind: hubferry.Transient, Op: "save"}
 	}
 	if s.fail != nil {
 		return s.fail
 	}
-	if old, ok := s.saved[h.place.Partition]; ok && old.Incarnation == c.Incarnation && old.Position.Sequence > c.Position.Sequence {
+	if old, ok := s.saved[h.place.Partition]; ok && c.Behind(&old) {
 		h.dealer.rig.t.Errorf("checkpoint of %s went back from %d to %d", h.place.Partition, old.Position.Sequence, c.Position.Sequence)
+		return &hubferry.Error{Kind: hubferry.Fatal, Op: "save"}
 	}
 	saved := *c
 	saved.States = maps.Clone(c.States)

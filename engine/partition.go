@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -24,8 +25,15 @@ type partition struct {
 	saved       mark  // the stored checkpoint
 	fresh       bool  // from is a start position that is not stored yet
 	incarnation string
+	beginning   int64 // see hubferry.Checkpoint
 	mapping     []layout
-	anew        bool // begin at the first retained event, whatever the checkpoint says
+	routesOf    []*route // the task's, as they are for this partition's hub
+	anew        bool     // begin at the first retained event, or at cut, whatever the checkpoint says
+	cut         *hubferry.Position
+	doubt       int64 // after that: up to here what is sent may be there, of an earlier beginning
+	ahead       int64 // the stored checkpoint, where what a target holds lies behind it
+	claimed     time.Time
+	proofs      *proofs // nil under at-least-once delivery
 
 	mu     sync.Mutex
 	status hubferry.PartitionStatus
@@ -34,8 +42,8 @@ type partition struct {
 
 func newPartition(ctx context.Context, t *task, c *hubferry.Claim) *partition {
 	return &partition{
-		task: t, claim: c, place: c.Place, ctx: ctx,
-		status: hubferry.PartitionStatus{Partition: c.Place.Partition, Read: -1, Checkpoint: -1, End: -1},
+		task: t, claim: c, place: c.Place, ctx: ctx, doubt: -1, ahead: math.MinInt64, claimed: time.Now(),
+		status: hubferry.PartitionStatus{Hub: c.Place.Hub, Partition: c.Place.Partition, Read: -1, Checkpoint: -1, End: -1},
 	}
 }
 
@@ -61,8 +69,8 @@ func (p *partition) run(stop context.Context) {
 			p.release(err)
 			return
 		}
-		if errors.Is(err, errRestart) {
-			p.from, p.anew = nil, true
+		if again, ok := errors.AsType[restartError](err); ok {
+			p.from, p.anew, p.cut, p.ahead = nil, true, again.cut, math.MinInt64
 			attempt++
 			d, _ := p.Retry.delay(attempt, err)
 			_ = sleep(stop, d) // the next round sees why
@@ -108,9 +116,16 @@ func (p *partition) once(stop context.Context) error {
 		return err
 	}
 	p.mu.Lock()
+	before := p.worker
 	p.worker = w
 	p.mu.Unlock()
+	if before != nil {
+		before.retire()
+	}
 	err = w.run(stop)
+	if p.proofs != nil {
+		p.proofs.reach = max(p.proofs.reach, w.next.Sequence)
+	}
 	low, saved := w.tracker.rest()
 	p.from, p.saved = &low, saved
 	return err
@@ -120,58 +135,106 @@ func (p *partition) once(stop context.Context) error {
 // checkpoint, or at the configured start, which is stored before the first read so that a
 // crash cannot skip what comes meanwhile.
 func (p *partition) start(ctx context.Context) (*worker, error) {
-	infos, err := p.partitions(ctx)
+	found, err := p.survey(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var info *hubferry.PartitionInfo
-	for i := range infos {
-		if infos[i].Place.Index == p.place.Index {
-			info = &infos[i]
-		}
-	}
+	info := found.info
 	if info == nil {
 		return nil, &hubferry.Error{Kind: hubferry.NotFound, Op: "start", Place: p.place, Err: errors.New("the hub has no such partition any more")}
 	}
-	checkpoint := p.claim.Checkpoint
-	var states map[string][]byte
-	switch {
-	case p.from != nil:
-		states = p.from.states
-	case checkpoint != nil && !p.anew:
+	if err := p.openRoutes(ctx); err != nil {
+		return nil, err
+	}
+	held, err := p.adopt(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.begin(ctx, info, held); err != nil {
+		return nil, err
+	}
+	if err := p.widen(ctx); err != nil {
+		return nil, err
+	}
+	if p.incarnation == "" {
+		p.incarnation = info.Place.Incarnation
+	}
+	if p.proofs == nil || p.fresh {
+		p.proofs = p.newProofs(info.End.Sequence)
+	}
+	w, err := p.newWorker(ctx, found.all, found.inHub, info.Sparse, p.from.states)
+	if err != nil {
+		return nil, err
+	}
+	w.addCommitters(held)
+	p.noteSaved(p.saved)
+	p.noteEnd(info.End)
+	if err := w.prove(ctx); err != nil {
+		w.discard()
+		return nil, err
+	}
+	if p.fresh {
+		if err := w.store(ctx, *p.from, p.proofs == nil); err != nil {
+			w.discard()
+			return nil, fmt.Errorf("save the start position: %w", err)
+		}
+		p.fresh, p.anew, p.cut = false, false, nil
+	}
+	return w, nil
+}
+
+// begin finds where the next worker begins: p.from and what belongs to it. Held are the
+// positions that targets hold.
+func (p *partition) begin(ctx context.Context, info *hubferry.PartitionInfo, held []*hubferry.Checkpoint) error {
+	again, checkpoint := p.from != nil, p.claim.Checkpoint
+	if checkpoint != nil && !again && !p.anew {
 		if checkpoint.Err != nil {
-			return nil, &hubferry.Error{
+			return &hubferry.Error{
 				Kind: hubferry.Fatal, Op: "read checkpoint of", Place: p.place, Err: checkpoint.Err,
 				Hint: "repair or remove this one checkpoint; without one the task begins at its start position",
 			}
 		}
 		p.from, p.incarnation = &mark{position: checkpoint.Position, states: checkpoint.States}, checkpoint.Incarnation
-		p.saved, states = *p.from, checkpoint.States
-	default:
-		position, err := p.resolve(ctx)
-		if err != nil {
-			return nil, err
-		}
-		p.from, p.incarnation, p.fresh = &mark{position: position}, info.Place.Incarnation, true
+		p.beginning = checkpoint.Beginning
 		p.saved = *p.from
 	}
-	if p.incarnation == "" {
-		p.incarnation = info.Place.Incarnation
-	}
-	w, err := p.newWorker(ctx, len(infos), info.Sparse, states)
-	if err != nil {
-		return nil, err
-	}
-	p.noteSaved(p.saved)
-	p.noteEnd(info.End)
-	if p.fresh {
-		if err := w.store(ctx, *p.from, true); err != nil {
-			w.discard()
-			return nil, fmt.Errorf("save the start position: %w", err)
+	if !p.anew {
+		if err := p.join(held, info, again); err != nil {
+			return err
 		}
-		p.fresh, p.anew = false, false
 	}
-	return w, nil
+	if p.from != nil {
+		return nil
+	}
+	if p.anew {
+		p.beginAnew(held, info)
+	}
+	position, err := p.resolve(ctx)
+	if err != nil {
+		return err
+	}
+	p.from, p.incarnation, p.fresh = &mark{position: position}, info.Place.Incarnation, true
+	p.saved = *p.from
+	return nil
+}
+
+// beginAnew counts a beginning, so that the position may go back. In the same incarnation
+// nobody can tell which of what was sent before is sent again, unless it is known where the
+// log was cut back: what is behind that is new.
+func (p *partition) beginAnew(held []*hubferry.Checkpoint, info *hubferry.PartitionInfo) {
+	for _, c := range held {
+		if c != nil {
+			p.beginning = max(p.beginning, c.Beginning)
+		}
+	}
+	p.beginning++
+	if p.proofs != nil {
+		p.doubt = -1
+		if p.cut == nil && fits(p.incarnation, info.Place.Incarnation) {
+			p.doubt = p.proofs.reach
+		}
+	}
+	p.log.Info("partition begins anew", "partition", p.place.Partition, "beginning", p.beginning)
 }
 
 // resolve returns the position at which a partition without a checkpoint begins.
@@ -180,22 +243,35 @@ func (p *partition) resolve(ctx context.Context) (hubferry.Position, error) {
 	if s, ok := p.Starts[p.place.Partition]; ok {
 		start = s
 	}
-	if p.anew {
+	switch {
+	case p.anew && p.cut != nil:
+		start = hubferry.Start{Kind: hubferry.StartAfter, Position: *p.cut}
+	case p.anew:
 		start = hubferry.Start{Kind: hubferry.StartEarliest}
 	}
 	return p.Source.Resolve(ctx, p.place, start)
 }
 
-// newWorker makes the worker with its editors and its mapping.
-func (p *partition) newWorker(ctx context.Context, sources int, sparse bool, states map[string][]byte) (*worker, error) {
+// newWorker makes the worker with its editors and its mapping. The task's source has so
+// many partitions in all, and so many in the hub of this one.
+func (p *partition) newWorker(ctx context.Context, all, sources int, sparse bool, states map[string][]byte) (*worker, error) {
 	w := &worker{
-		partition: p, batches: make(chan *batch), full: make(chan struct{}, 1),
+		partition: p, batches: make(chan *batch), full: make(chan struct{}, 1), taken: make(chan struct{}, 1),
 		next: p.from.position, incarnation: p.incarnation, sparse: sparse,
-		tracker: newTracker(*p.from, p.saved, p.Window, p.budget),
+		lookPause: min(max(gaugeInterval, time.Duration(all)*gaugePerPartition), maxLookPause),
+		tracker:   newTracker(*p.from, p.saved, p.Window, p.budget),
 		// One partition's share of the budget, so that a thousand do not each read a lot.
-		readBytes: int(max(p.Budget/int64(4*max(sources, 1)), 16<<10)),
+		readBytes: int(max(p.Budget/int64(4*max(all, 1)), 16<<10)),
 		routes:    make([]chain, len(p.routesOf)),
 		mapping:   make([]layout, len(p.routesOf)),
+	}
+	if p.proofs != nil {
+		w.origin = max(p.from.position.Sequence, p.proofs.high)
+		before := p.worker
+		if p.fresh {
+			before = nil
+		}
+		w.inherit(before)
 	}
 	w.ctx, w.end = context.WithCancelCause(p.ctx)
 	var err error
@@ -207,6 +283,12 @@ func (p *partition) newWorker(ctx context.Context, sources int, sparse bool, sta
 		if w.routes[i], err = newChain(ctx, r.Name+"/", r.Editors, states); err != nil {
 			w.discard()
 			return nil, err
+		}
+		if p.proofs != nil && p.routesOf[i].gauge != nil {
+			if err := errors.Join(w.tasks.refuseHolders(), w.routes[i].refuseHolders()); err != nil {
+				w.discard()
+				return nil, err
+			}
 		}
 		if p.mapping != nil {
 			continue
@@ -230,6 +312,7 @@ func (p *partition) newWorker(ctx context.Context, sources int, sparse bool, sta
 // discard ends a worker that never ran.
 func (w *worker) discard() {
 	w.fail(errStopped)
+	w.leave()
 	w.closeEditors()
 }
 

@@ -58,7 +58,7 @@ func (r Retry) delay(n int, err error) (time.Duration, bool) {
 func gaveUp(attempts int, err error) error {
 	return &hubferry.Error{
 		Kind: hubferry.Fatal, Op: fmt.Sprintf("gave up after %d attempts", attempts), Err: err,
-		Hint: "resume the task to try again",
+		Hint: "resume or restart the task to try again",
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -17,15 +18,27 @@ type route struct {
 	Route
 	writer hubferry.Writer
 	layout hubferry.Layout
-	hub    string // canonical "namespace/hub" of the target, to notice events that come home
+	// committer is not nil if the target keeps positions with the events and the delivery
+	// asks for it; then there are no lanes.
+	committer hubferry.Committer
+	hub       string // canonical "namespace/hub" of the target, to notice events that come home
 
 	mu    sync.Mutex
 	lanes map[int]*lane
+
+	gauge *gauge // nil unless the target is read for effectively-once delivery
 }
 
-// openRoute opens the writer and asks for the layout.
-func openRoute(ctx context.Context, r Route, trail hubferry.Trail) (*route, error) {
+// openRoute has the hub made if the target does that, opens the writer and asks for the
+// layout. The route is for one hub of the source, or for all if from is "".
+func (t *task) openRoute(ctx context.Context, r Route, trail hubferry.Trail, from string) (*route, error) {
 	trail.Route = r.Name
+	if m, ok := maker(r.Target); ok {
+		like := func(ctx context.Context) (hubferry.Blueprint, error) { return t.blueprint(ctx, from) }
+		if err := m.Make(ctx, r.Hub, like); err != nil {
+			return nil, fmt.Errorf("open target %s: %w", r.Address, err)
+		}
+	}
 	w, err := r.Target.Open(ctx, r.Hub, trail)
 	if err != nil {
 		return nil, fmt.Errorf("open target %s: %w", r.Address, err)
@@ -37,9 +50,27 @@ func openRoute(ctx context.Context, r Route, trail hubferry.Trail) (*route, erro
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open target %s: %w", r.Address, err), w.Close(ctx))
 	}
-	namespace, rest, _ := strings.Cut(l.Places[0].Path(), "/")
-	hub, _, _ := strings.Cut(rest, "/")
-	return &route{Route: r, writer: w, layout: l, hub: namespace + "/" + hub, lanes: map[int]*lane{}}, nil
+	return &route{Route: r, writer: w, layout: l, hub: hubPath(l.Places[0]), lanes: map[int]*lane{}}, nil
+}
+
+// blueprint says how a hub of the source is made, or what all of them need if hub is "", as
+// far as the source tells.
+func (t *task) blueprint(ctx context.Context, hub string) (hubferry.Blueprint, error) {
+	if d, ok := describer(t.Source); ok {
+		return d.Describe(ctx, hub)
+	}
+	places, err := hubferry.PlacesOf(ctx, t.Source)
+	counts := map[string]int{}
+	for _, p := range places {
+		counts[p.Hub]++
+	}
+	b := hubferry.Blueprint{Partitions: counts[hub]}
+	if hub == "" {
+		for _, n := range counts {
+			b.Partitions = max(b.Partitions, n)
+		}
+	}
+	return b, err
 }
 
 // layout is a task's stored mapping of source to target partitions (G-4). It is a pure
@@ -75,11 +106,21 @@ func (l layout) partition(e *hubferry.Event, hash func(hubferry.Key, int) int) i
 // stateKey is the name under which a route's mapping is stored in checkpoints.
 func stateKey(route string) string { return "engine.map." + route }
 
+// storedMapping returns the mapping of a route that a checkpoint holds, and whether it is
+// one that we understand.
+func storedMapping(states map[string][]byte, route string) (m layout, ok bool) {
+	if err := json.Unmarshal(states[stateKey(route)], &m); err != nil {
+		return layout{}, false
+	}
+	return m, m.Version == 1 && m.Target >= 1
+}
+
 // mappingOf returns the stored mapping of a route, or the present one.
 func mappingOf(states map[string][]byte, r *route, sources int) (m layout, changed bool) {
 	now := layout{Version: 1, Source: sources, Target: len(r.layout.Places)}
-	if err := json.Unmarshal(states[stateKey(r.Name)], &m); err != nil || m.Version != 1 || m.Target < 1 || m.Target > now.Target {
-		return now, err == nil && m != layout{}
+	m, ok := storedMapping(states, r.Name)
+	if !ok || m.Target > now.Target {
+		return now, m != layout{}
 	}
 	return m, m != now
 }
@@ -92,19 +133,24 @@ func (w *worker) send(outputs []output) error {
 	matched := make([][]output, len(w.routesOf))
 	for i := range outputs {
 		o := &outputs[i]
-		routes, err := w.match(&o.event)
+		routes, err := w.match(o.event)
 		if err != nil {
 			w.poisonOutput(o, err)
 			continue
 		}
 		if len(routes) == 0 {
 			w.count(func(c *hubferry.Counts) { c.Dropped["no route"]++ })
-			o.settle(1)
+			o.settle()
 			continue
 		}
 		o.expect(len(routes) - 1)
 		for _, r := range routes {
-			matched[r] = append(matched[r], output{event: o.event.Share(), ticket: o.ticket, more: o.more})
+			own := o.event
+			if len(routes) > 1 {
+				shared := o.event.Share()
+				own = &shared
+			}
+			matched[r] = append(matched[r], output{event: own, ticket: o.ticket, more: o.more})
 		}
 	}
 	for r := range matched {
@@ -143,7 +189,7 @@ func (w *worker) through(r int, outputs []output) error {
 		c.draft.Reset()
 		for i := range outputs {
 			o := &outputs[i]
-			c.draft.Add(o.event, hubferry.Ticket{Origin: o.event.Origin, Sequence: o.event.Pos.Sequence, Token: o})
+			c.draft.Add(o.event.Share(), hubferry.Ticket{Origin: o.event.Origin, Sequence: o.event.Pos.Sequence, Token: o})
 		}
 		var err error
 		if outputs, err = c.run(w.ctx, w.judge); err != nil {
@@ -157,19 +203,74 @@ func (w *worker) through(r int, outputs []output) error {
 	return nil
 }
 
-// enqueue puts outputs into the lanes of their target partitions.
+// enqueue puts outputs into the lanes of their target partitions, or to the committer.
 func (w *worker) enqueue(r int, outputs []output) {
 	route := w.routesOf[r]
+	c, s := w.commits[r], &w.sorter
+	s.reset(w.mapping[r].Target)
 	for i := range outputs {
 		o := &outputs[i]
-		if w.comesHome(&o.event, route.hub) {
+		if w.comesHome(o.event, route.hub) {
 			w.count(func(c *hubferry.Counts) { c.Dropped["came home"]++ })
-			o.settle(1)
+			o.settle()
 			continue
 		}
-		p := w.mapping[r].partition(&o.event, route.layout.Partition)
-		w.lane(route, p).put(item{output: o, worker: w})
+		if c != nil && c.found(o) {
+			continue
+		}
+		s.add(newItem(o, w), w.mapping[r].partition(o.event, route.layout.Partition))
 	}
+	s.each(func(p int, items []item) {
+		if c != nil {
+			c.put(p, items)
+			return
+		}
+		w.lane(route, p).put(items...)
+	})
+}
+
+// sorter sorts items by target partition, keeping their order, so that a lane is asked once
+// for a batch and not for each event. It keeps its arrays.
+type sorter struct {
+	items  []item
+	places []int // the target partition of each item
+	ends   []int // by target partition: how many items, then where they end in sorted
+	sorted []item
+}
+
+// reset empties the sorter for a number of target partitions.
+func (s *sorter) reset(targets int) {
+	s.items, s.places = s.items[:0], s.places[:0]
+	s.ends = slices.Grow(s.ends[:0], targets)[:targets]
+	clear(s.ends)
+}
+
+func (s *sorter) add(i item, partition int) {
+	s.items, s.places = append(s.items, i), append(s.places, partition)
+	s.ends[partition]++
+}
+
+// each calls f for every partition that has items. They are only valid during the call.
+func (s *sorter) each(f func(partition int, items []item)) {
+	end := 0
+	for p, n := range s.ends {
+		s.ends[p] = end // for now where they begin
+		end += n
+	}
+	s.sorted = slices.Grow(s.sorted[:0], len(s.items))[:len(s.items)]
+	for i, p := range s.places {
+		s.sorted[s.ends[p]] = s.items[i]
+		s.ends[p]++
+	}
+	from := 0
+	for p, to := range s.ends {
+		if from < to {
+			f(p, s.sorted[from:to])
+		}
+		from = to
+	}
+	clear(s.items)
+	clear(s.sorted)
 }
 
 // comesHome reports whether an event has already been at the target's hub: forwarding it

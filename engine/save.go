@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
+	"math"
 	"time"
 
 	"github.com/hubferry/hubferry"
@@ -65,11 +66,13 @@ func (w *worker) save(ctx context.Context) {
 	}
 }
 
-// saveLast stores the final mark of a worker that ends while it still holds its claim.
-func (w *worker) saveLast() error {
+// saveLast stores the final mark of a worker that ends while it still holds its claim. One
+// that has failed without progress stores nothing: it may have begun where there is nothing.
+func (w *worker) saveLast(failed bool) error {
 	clean := w.tracker.clean() // asked first: lanes may still settle, and then the mark moves
 	m, _, _, ok := w.tracker.pending()
-	if !ok && !clean {
+	clean = clean && w.caughtUp(m.position.Sequence)
+	if !ok && (failed || !clean) {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(w.partition.ctx, 10*time.Second)
@@ -77,22 +80,41 @@ func (w *worker) saveLast() error {
 	return w.store(ctx, m, clean)
 }
 
-// store saves a mark as the partition's checkpoint.
+// store saves a mark as the partition's checkpoint, behind the positions that targets keep.
 func (w *worker) store(ctx context.Context, m mark, clean bool) error {
 	if isClosed(w.claim.Lost) {
 		return &hubferry.Error{Kind: hubferry.Lost, Op: "save the checkpoint of", Place: w.place}
 	}
-	states := w.mappingStates()
-	maps.Copy(states, m.states)
-	err := w.claim.Save(ctx, &hubferry.Checkpoint{
-		Position: m.position, Incarnation: w.incarnation, Time: time.Now(), Clean: clean, States: states,
-	})
-	if err != nil {
-		return err
+	for _, c := range w.tracker.committers {
+		if err := c.reach(ctx, m); err != nil {
+			return err
+		}
+	}
+	if m.position.Sequence >= w.ahead {
+		c := w.checkpoint(m, clean)
+		w.note(c)
+		if err := w.claim.Save(ctx, c); err != nil {
+			return err
+		}
+		w.ahead = math.MinInt64
+		if w.proofs != nil {
+			w.proofs.stored = c
+			w.prune(m.position.Sequence)
+		}
 	}
 	w.tracker.stored(m)
 	w.noteSaved(m)
 	return nil
+}
+
+// checkpoint makes a checkpoint of a mark.
+func (w *worker) checkpoint(m mark, clean bool) *hubferry.Checkpoint {
+	states := w.mappingStates()
+	maps.Copy(states, m.states)
+	delete(states, onceState) // it is about another checkpoint
+	return &hubferry.Checkpoint{
+		Position: m.position, Incarnation: w.incarnation, Beginning: w.beginning, Time: time.Now(), Clean: clean, States: states,
+	}
 }
 
 // mappingStates returns the notes that keep the mapping of keys what it is (G-4).

@@ -32,8 +32,8 @@ func (t *task) count(f func(*hubferry.Counts)) {
 func (t *task) written(run []item) {
 	var bytes, dead int64
 	for i := range run {
-		bytes += int64(run[i].event.Size())
-		if run[i].dead {
+		bytes += int64(run[i].bytes)
+		if run[i].dead != nil {
 			dead++
 		}
 	}
@@ -44,14 +44,17 @@ func (t *task) written(run []item) {
 	})
 }
 
-// sickness is what is wrong with a lane, and how long it waits before it tries again.
+// sender is a lane or a committer.
+type sender interface{ address() string }
+
+// sickness is what is wrong with a sender, and how long it waits before it tries again.
 type sickness struct {
 	err   error
 	pause time.Duration
 }
 
-// unhealthy notes that a lane failed and will try again after d.
-func (t *task) unhealthy(ctx context.Context, l *lane, err error, d time.Duration) {
+// unhealthy notes that a sender failed and will try again after d.
+func (t *task) unhealthy(ctx context.Context, l sender, err error, d time.Duration) {
 	t.mu.Lock()
 	t.status.Counts.Retries++
 	t.sick[l] = sickness{err, d}
@@ -59,8 +62,8 @@ func (t *task) unhealthy(ctx context.Context, l *lane, err error, d time.Duratio
 	t.log.Log(ctx, retryLevel(d), "retrying", "in", d.Round(time.Millisecond), "error", err)
 }
 
-// healthy notes that a lane works.
-func (t *task) healthy(l *lane) {
+// healthy notes that a sender works.
+func (t *task) healthy(l sender) {
 	t.mu.Lock()
 	was := t.sick[l]
 	delete(t.sick, l)
@@ -70,9 +73,9 @@ func (t *task) healthy(l *lane) {
 	}
 }
 
-// idle notes that nobody wants a lane to write any more, so that its last failure is no
+// idle notes that nobody wants a sender to write any more, so that its last failure is no
 // longer news.
-func (t *task) idle(l *lane) {
+func (t *task) idle(l sender) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.sick, l)
@@ -92,7 +95,9 @@ func (t *task) snapshot() hubferry.TaskStatus {
 	}
 	t.mu.Unlock()
 	s.Owned = make([]hubferry.PartitionStatus, 0, len(parts))
-	slices.SortFunc(parts, func(a, b *partition) int { return cmp.Compare(a.place.Index, b.place.Index) })
+	slices.SortFunc(parts, func(a, b *partition) int {
+		return cmp.Or(cmp.Compare(a.place.Hub, b.place.Hub), cmp.Compare(a.place.Index, b.place.Index))
+	})
 	for _, p := range parts {
 		one := p.snapshot()
 		s.Owned = append(s.Owned, one)
@@ -147,6 +152,9 @@ func (p *partition) snapshot() hubferry.PartitionStatus {
 	p.mu.Unlock()
 	if w == nil {
 		return s
+	}
+	if !w.over() {
+		s.Search = w.searching()
 	}
 	low, _, _, _ := w.tracker.pending()
 	s.Lag = max(s.End-low.position.Sequence, 0)

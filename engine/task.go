@@ -22,22 +22,26 @@ type task struct {
 	gate   *gate
 	census census
 
-	routesOf  []*route
+	opened    opened
 	deadRoute *route
+
+	slots chan struct{} // one for each partition of a target that is being searched
+	spare sync.Pool     // of *[]output that were given back
 
 	lanes     context.Context //nolint:containedctx // the life of the lanes, which start when first needed
 	laneGroup sync.WaitGroup
 
 	mu     sync.Mutex
 	status hubferry.TaskStatus
-	sick   map[*lane]sickness // lanes whose last attempt failed
+	sick   map[sender]sickness // lanes and committers whose last attempt failed
 	parts  map[*partition]struct{}
 }
 
 func newTask(def Task, log *slog.Logger) *task {
 	t := &task{
 		Task: def, log: log, budget: newBudget(def.Budget), gate: newGate(),
-		sick: map[*lane]sickness{}, parts: map[*partition]struct{}{},
+		opened: opened{open: map[routeKey]*opening{}},
+		sick:   map[sender]sickness{}, parts: map[*partition]struct{}{}, slots: make(chan struct{}, searches),
 	}
 	t.status = hubferry.TaskStatus{Task: def.Name, Source: def.SourceName, Since: time.Now()}
 	t.status.Counts.Dropped = map[string]int64{}
@@ -62,7 +66,9 @@ func (t *task) run(stop, hard context.Context) error {
 	}
 	var running sync.WaitGroup
 	for {
-		claim, err := persist(stop, t, "claim partitions", coordinator.Next)
+		claim, err := persist(stop, t, "claim partitions", func(ctx context.Context) (*hubferry.Claim, error) {
+			return t.next(ctx, coordinator)
+		})
 		if err != nil {
 			break
 		}
@@ -81,6 +87,36 @@ func (t *task) run(stop, hard context.Context) error {
 	}
 	return nil
 }
+
+// What a coordinator does not complain of for so long is well.
+const wellAfter = time.Minute
+
+// next waits for the next claim. A coordinator tries again by itself, so an error of it is
+// news only as long as it comes back; while there is nothing to claim nothing else tells.
+func (t *task) next(ctx context.Context, c hubferry.Coordinator) (*hubferry.Claim, error) {
+	defer time.AfterFunc(wellAfter, func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if t.status.State == hubferry.Retrying {
+			t.status.State, t.status.Since, t.status.Error = hubferry.Running, time.Now(), ""
+		}
+	}).Stop()
+	claim, err := c.Next(ctx)
+	if err != nil && passes(err) {
+		err = &coordinatorError{err}
+	}
+	return claim, err
+}
+
+// coordinatorError is an error of a coordinator that passes. It is asked again soon: what it
+// has claimed meanwhile is nobody else's and waits.
+type coordinatorError struct{ error }
+
+func (e *coordinatorError) Unwrap() error { return e.error }
+
+// coordinatorPause is the longest pause before a coordinator is asked again, unless attempts
+// are counted.
+const coordinatorPause = 5 * time.Second
 
 // move runs one claimed partition.
 func (t *task) move(stop, hard context.Context, claim *hubferry.Claim) {
@@ -116,24 +152,36 @@ func (t *task) press() {
 // open opens the targets.
 func (t *task) open(stop context.Context) error {
 	for i := range t.Routes {
-		r, err := persist(stop, t, "open", func(ctx context.Context) (*route, error) {
-			return openRoute(ctx, t.Routes[i], t.Trail)
-		})
-		if err != nil {
+		if t.Routes[i].isTemplate() {
+			continue
+		}
+		if _, err := persist(stop, t, "open", func(ctx context.Context) (*route, error) { return t.routeFor(ctx, i, "") }); err != nil {
 			return err
 		}
-		t.routesOf = append(t.routesOf, r)
 	}
 	if t.DeadLetters != nil && t.OnError == OnErrorDeadLetter {
 		dead := *t.DeadLetters
 		dead.Name = "dead-letters"
 		r, err := persist(stop, t, "open", func(ctx context.Context) (*route, error) {
-			return openRoute(ctx, dead, t.Trail)
+			r, err := t.openRoute(ctx, dead, t.Trail, "")
+			if err == nil && t.Delivery == EffectivelyOnce {
+				err = t.prove(ctx, r, true)
+			}
+			return r, err
 		})
 		t.deadRoute = r
 		return err
 	}
 	return nil
+}
+
+// openForEvents opens one target for the events of one hub of the source, or of all.
+func (t *task) openForEvents(ctx context.Context, def Route, from string) (*route, error) {
+	r, err := t.openRoute(ctx, def, t.Trail, from)
+	if err == nil && t.Delivery == EffectivelyOnce {
+		err = t.prove(ctx, r, false)
+	}
+	return r, err
 }
 
 // close ends the lanes and closes the writers.
@@ -142,7 +190,7 @@ func (t *task) close(hard context.Context, stopLanes context.CancelFunc) {
 	t.laneGroup.Wait()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(hard), 10*time.Second)
 	defer cancel()
-	for _, r := range append(t.routesOf, t.deadRoute) {
+	for _, r := range append(t.opened.all(), t.deadRoute) {
 		if r == nil {
 			continue
 		}
@@ -167,6 +215,9 @@ func persist[T any](ctx context.Context, t *task, op string, f func(context.Cont
 		}
 		err = fmt.Errorf("%s: %w", op, err)
 		if d, again := t.Retry.delay(attempt, err); passes(err) && again {
+			if _, ok := errors.AsType[*coordinatorError](err); ok && t.Retry.Attempts == 0 {
+				d = min(d, coordinatorPause)
+			}
 			t.count(func(c *hubferry.Counts) { c.Retries++ })
 			t.setState(hubferry.Retrying, err)
 			t.log.Log(ctx, retryLevel(d), "retrying", "in", d.Round(time.Millisecond), "error", err)

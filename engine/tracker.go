@@ -27,6 +27,8 @@ type tracker struct {
 	held     int64     // bytes taken from the budget
 	closed   bool
 
+	committers []*committer // to be told when something may be committed
+
 	moved   chan struct{} // signals that low moved; capacity 1, as the others
 	emptied chan struct{} // signals that nothing is in flight
 	room    chan struct{} // signals that the window has room
@@ -47,9 +49,15 @@ type batch struct {
 	bytes   int64
 	// left counts what is outstanding: each output of each input, each held input, and
 	// the worker while it is busy with the batch. The worker adds before anything that
-	// it adds for can be settled, so left reaches zero once.
+	// it adds for can be settled, so left reaches zero once. What waits for a committer and
+	// nothing else is parked: it counts in the upper half.
 	left atomic.Int64
 	dead sync.Map // sequence numbers already dead-lettered: an input is so once
+
+	free    func()      // gives back what the inputs live in; nil if others may see them
+	kept    atomic.Bool // somebody may look at the inputs although they are settled
+	outputs *[]output   // to be used again with them
+	spare   *sync.Pool  // where outputs belongs
 }
 
 // newTracker returns a tracker that begins at from. Saved is the stored checkpoint, which
@@ -73,9 +81,9 @@ func (t *tracker) rest() (low, saved mark) {
 }
 
 // add takes a batch up. The caller settles it once itself when it has handed on all that
-// came of it.
-func (t *tracker) add(inputs []hubferry.Event, next hubferry.Position, bytes int64) *batch {
-	b := &batch{tracker: t, inputs: inputs, bytes: bytes, mark: mark{position: next, events: len(inputs)}}
+// came of it. Free may be nil.
+func (t *tracker) add(inputs []hubferry.Event, next hubferry.Position, bytes int64, free func()) *batch {
+	b := &batch{tracker: t, inputs: inputs, bytes: bytes, free: free, mark: mark{position: next, events: len(inputs)}}
 	b.left.Store(int64(len(inputs)) + 1)
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -86,21 +94,35 @@ func (t *tracker) add(inputs []hubferry.Event, next hubferry.Position, bytes int
 	return b
 }
 
-// settle notes that n of what is outstanding is done.
-func (b *batch) settle(n int) {
-	if n > 0 && b.left.Add(int64(-n)) == 0 {
+const (
+	parked = 1 << 32    // one that waits for a committer, in batch.left
+	park   = parked - 1 // makes one of the outstanding wait for a committer
+)
+
+// add changes what is outstanding: by n that will be settled, -n that are, park, or -parked
+// when a committer is done.
+func (b *batch) add(delta int64) {
+	switch left := b.left.Add(delta); {
+	case left == 0 && delta != 0:
 		b.tracker.advance()
+		b.tracker.wake()
+	case ready(left) && delta > -parked:
+		b.tracker.wake()
 	}
 }
 
-// expect notes that n more than known will be settled.
-func (b *batch) expect(n int) { b.left.Add(int64(n)) }
+// settle notes that n of what is outstanding is done.
+func (b *batch) settle(n int) { b.add(int64(-n)) }
+
+// ready reports whether nothing of a batch is outstanding but what waits for committers.
+func ready(left int64) bool { return uint32(left) == 0 }
 
 // advance moves low past every finished batch at the head of the queue.
 func (t *tracker) advance() {
 	t.mu.Lock()
 	n := 0
 	var freed int64
+	var free []*batch
 	for n < len(t.queue) && t.queue[n].left.Load() == 0 {
 		b := t.queue[n]
 		if t.low.position == t.saved.position {
@@ -109,6 +131,9 @@ func (t *tracker) advance() {
 		t.low = mark{position: b.mark.position, states: b.mark.states, events: t.low.events + b.mark.events}
 		t.inFlight -= len(b.inputs)
 		freed += b.bytes
+		if b.free != nil && !b.kept.Load() {
+			free = append(free, b)
+		}
 		n++
 	}
 	t.queue = slices.Delete(t.queue, 0, n)
@@ -118,12 +143,66 @@ func (t *tracker) advance() {
 	t.held -= freed
 	empty := len(t.queue) == 0
 	t.mu.Unlock()
+	for _, b := range free {
+		b.giveBack()
+	}
 	t.budget.release(freed)
 	if n > 0 {
 		signal(t.moved)
 	}
 	if empty {
 		signal(t.emptied)
+	}
+}
+
+// giveBack gives back what a settled batch lived in.
+func (b *batch) giveBack() {
+	if o := b.outputs; o != nil {
+		b.outputs = nil
+		clear(*o)
+		b.spare.Put(o)
+	}
+	b.inputs = nil
+	b.free()
+}
+
+// keep makes sure that the batches of items are not given back: something failed, and
+// somebody may still look at their events.
+func keep(run []item) {
+	for i := range run {
+		if b, plain := run[i].ticket.Token.(*batch); plain {
+			b.kept.Store(true)
+		}
+	}
+}
+
+// ready returns the newest mark that can be committed, with a sequence number of at most
+// limit: everything up to it is settled or waits for committers. Beyond the first batch after
+// a sequence number that is there already, it keeps to the size of a transaction.
+func (t *tracker) ready(after, limit int64) mark {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	m, inputs, bytes := t.low, 0, int64(0)
+	for _, b := range t.queue {
+		at := b.mark.position.Sequence
+		if at > limit || !ready(b.left.Load()) {
+			break
+		}
+		if at > after {
+			inputs, bytes = inputs+len(b.inputs), bytes+b.bytes
+			if m.position.Sequence > after && (inputs > maxCommitInputs || bytes > maxCommitBytes) {
+				break
+			}
+		}
+		m = b.mark
+	}
+	return m
+}
+
+// wake tells the committers that there may be something to commit.
+func (t *tracker) wake() {
+	for _, c := range t.committers {
+		signal(c.ready)
 	}
 }
 
@@ -180,6 +259,13 @@ func (t *tracker) close() {
 	t.held, t.closed = 0, true
 	t.mu.Unlock()
 	t.budget.release(held)
+}
+
+// retire forgets the batches that were not finished.
+func (t *tracker) retire() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.queue = nil
 }
 
 // oldest returns when the oldest unsettled input was enqueued at the source.

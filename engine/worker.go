@@ -16,10 +16,11 @@ import (
 type worker struct {
 	*partition
 	tracker *tracker
-	tasks   chain    // the task's editors
-	routes  []chain  // those of each route, by its index
-	mapping []layout // how keys map to target partitions, by the route's index
-	dead    layout   // the same for the dead letters
+	tasks   chain        // the task's editors
+	routes  []chain      // those of each route, by its index
+	mapping []layout     // how keys map to target partitions, by the route's index
+	dead    layout       // the same for the dead letters
+	commits []*committer // of each route, by its index; nil where lanes write
 
 	// ctx ends when the worker is over: it has failed, its claim is lost, or a clean stop
 	// took too long. Nothing of a worker that is over is written any more.
@@ -27,16 +28,35 @@ type worker struct {
 	end    context.CancelCauseFunc
 	isOver atomic.Bool
 
+	sorter sorter // of the loop
+
+	waiting atomic.Int64  // bytes of its items in the queues of lanes, by Event.Size
+	taken   chan struct{} // signals that a lane has taken some; capacity 1
+	mayWait int64         // how many may wait
+	lends   bool          // nobody but one lane that copies sees its events: what they live in is given back
+
 	batches chan *batch
 	full    chan struct{} // signals that the window is full: flush what editors hold
+
+	// Under effectively-once delivery: where the worker began, its ways into the lanes that
+	// it has used, and what the worker before it knew of its own.
+	origin    int64
+	since     time.Time // when the first event that it has read was enqueued; set before any reaches a lane
+	passing   sync.Mutex
+	passages  map[*lane]*passage
+	sweeps    map[*route]*sweep
+	inherited map[*lane]*passage
 
 	// Only fetch uses these.
 	next        hubferry.Position
 	incarnation string
 	sparse      bool
+	holes       holes
+	lookPause   time.Duration
+	looking     sync.WaitGroup
 	recreated   bool
-	skipTo      *hubferry.Position
 	readBytes   int
+	sourceIll   bool // people were told that reading fails
 }
 
 // over reports whether the worker's events must not be written any more (INV-9).
@@ -61,13 +81,33 @@ func (w *worker) fail(cause error) {
 	w.end(cause)
 }
 
+// mayLend reports whether nothing but a writer that copies will look at the worker's events,
+// as long as all goes well.
+func (w *worker) mayLend() bool {
+	if len(w.routesOf) != 1 || len(w.tasks.steps)+len(w.routes[0].steps) > 0 || w.commits[0] != nil {
+		return false
+	}
+	r := w.routesOf[0]
+	return r.When == nil && r.gauge == nil && copies(r.writer)
+}
+
 // run moves events until stop ends; then it finishes what is under way and saves the last
 // checkpoint. It returns nil after a clean stop, otherwise what made the worker end.
 func (w *worker) run(stop context.Context) error {
+	w.lends = w.mayLend()
+	for i := range w.mapping {
+		w.mayWait += w.mapping[i].mayWait()
+	}
 	defer w.closeEditors()
 	defer w.tracker.close()
+	defer w.leave()
 	defer w.forsake()
+	var committing sync.WaitGroup
+	defer committing.Wait()
 	defer w.fail(errStopped)
+	for _, c := range w.tracker.committers {
+		committing.Go(func() { c.run(w.ctx) })
+	}
 	defer context.AfterFunc(w.ctx, func() { w.isOver.Store(true) })()
 
 	reading, stopReading := context.WithCancel(stop)
@@ -106,7 +146,13 @@ func (w *worker) run(stop context.Context) error {
 	if kind := hubferry.KindOf(err); err != nil && kind == hubferry.Lost {
 		return err // INV-9: nothing may be saved
 	}
-	return errors.Join(err, w.saveLast())
+	failed := err != nil && !errors.Is(err, hubferry.ErrEnd)
+	last := w.saveLast(failed)
+	if failed && hubferry.KindOf(last) == hubferry.Lost {
+		// A worker that is over commits nothing more; whether the claim is, its channel tells.
+		return err
+	}
+	return errors.Join(err, last)
 }
 
 // loop is an event's journey: read, edit, route, write. What it hands to the lanes is
@@ -117,6 +163,9 @@ func (w *worker) loop() error {
 		case b, ok := <-w.batches: // fetch.go
 			if !ok {
 				return w.flush(true)
+			}
+			if w.since.IsZero() && len(b.inputs) > 0 {
+				w.since = b.inputs[0].Time
 			}
 			outputs, err := w.edit(b) // edit.go
 			if err != nil {
@@ -144,11 +193,20 @@ func (w *worker) loop() error {
 	}
 }
 
-// drain waits until everything that was read is settled.
+// drain waits until everything that was read is settled. What waits for a target that is
+// still being searched is given up soon: nothing of it was sent, and the search may take
+// long.
 func (w *worker) drain() error {
+	patience := time.NewTimer(searchPatience)
+	defer patience.Stop()
 	for !w.tracker.clean() {
 		select {
 		case <-w.tracker.emptied:
+		case <-patience.C:
+			if w.unsearched() {
+				return errSearching
+			}
+			patience.Reset(searchPatience)
 		case <-w.ctx.Done():
 			return context.Cause(w.ctx)
 		}
@@ -187,6 +245,11 @@ func (w *worker) due() <-chan time.Time {
 	}
 	return time.After(time.Until(at))
 }
+
+// searchPatience is how long a worker that ends waits for what waits for a search.
+const searchPatience = 5 * time.Second
+
+var errSearching = errors.New("the target is still being searched for what is there already")
 
 // errStopped is the cause of a worker that ended without a failure.
 var errStopped = errors.New("stopped")

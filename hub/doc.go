@@ -19,6 +19,9 @@
 // /$servicebus/websocket), and, with [Options.TLS], both of them over TLS; the
 // first bytes of a connection tell which it is.
 //
+// [Options.Blob] adds storage accounts for the checkpoint stores of the SDKs,
+// each with a listener of its own: [Server.ServeBlob].
+//
 // # Delivery
 //
 // A send is answered when its events are as durable as the storage was asked to

@@ -22,6 +22,17 @@ func DefaultRule() Rule {
 //
 // The string holds the key of the rule: treat it as a secret.
 func ConnectionString(addr string, rule Rule, hub string) string {
+	s := "Endpoint=sb://" + reachableAt(addr) + ";SharedAccessKeyName=" + rule.Name + ";SharedAccessKey=" + rule.Key +
+		";UseDevelopmentEmulator=true;"
+	if hub != "" {
+		s += "EntityPath=" + hub + ";"
+	}
+	return s
+}
+
+// reachableAt is how a client on this machine names an address that is listened
+// on.
+func reachableAt(addr string) string {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		host, port = addr, ""
@@ -35,10 +46,5 @@ func ConnectionString(addr string, rule Rule, hub string) string {
 	case strings.Contains(host, ":"):
 		host = "[" + host + "]"
 	}
-	s := "Endpoint=sb://" + host + ";SharedAccessKeyName=" + rule.Name + ";SharedAccessKey=" + rule.Key +
-		";UseDevelopmentEmulator=true;"
-	if hub != "" {
-		s += "EntityPath=" + hub + ";"
-	}
-	return s
+	return host
 }

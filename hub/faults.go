@@ -1,11 +1,14 @@
 package hub
 
 import (
+	"errors"
+	"os"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/hubferry/hubferry/hub/internal/node"
+	"github.com/hubferry/hubferry/hub/internal/seglog"
 	"github.com/hubferry/hubferry/internal/amqp"
 )
 
@@ -82,7 +85,17 @@ type Fault struct {
 type Faults struct {
 	mu     sync.Mutex
 	active []*activeFault
+	hits   int
+	disk   Disk
 	nodes  map[string]*node.Node
+}
+
+// Disk is how the disk behind Options.Dir fails.
+type Disk struct {
+	// Full makes it take nothing more: sends are refused until it has room again.
+	Full bool
+	// Delay is what each write and each sync takes longer.
+	Delay time.Duration
 }
 
 type activeFault struct {
@@ -109,6 +122,72 @@ func (f *Faults) Clear() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.active = nil
+}
+
+// SetDisk changes how the disk fails from now on, for all hubs of the server. The zero Disk
+// heals it. Storage accounts are not hit.
+func (f *Faults) SetDisk(d Disk) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.disk = d
+}
+
+// openFile opens a file whose writes fail as SetDisk says.
+func (f *Faults) openFile(name string, flag int, perm os.FileMode) (seglog.File, error) {
+	file, err := os.OpenFile(name, flag, perm)
+	if err != nil {
+		return nil, err
+	}
+	return &diskFile{file, f}, nil
+}
+
+// diskFile is a file on a disk that can fail.
+type diskFile struct {
+	*os.File
+	faults *Faults
+}
+
+// WriteAt implements seglog.File. A full disk may take a part.
+func (d *diskFile) WriteAt(b []byte, at int64) (int, error) {
+	if !d.faults.slow() {
+		return d.File.WriteAt(b, at)
+	}
+	n, err := d.File.WriteAt(b[:len(b)/2], at)
+	if err != nil {
+		return n, err
+	}
+	return n, &os.PathError{Op: "write", Path: d.Name(), Err: errFull}
+}
+
+// Sync implements seglog.File.
+func (d *diskFile) Sync() error {
+	d.faults.slow()
+	return d.File.Sync()
+}
+
+var errFull = errors.New("no space left on device, as was asked for")
+
+// slow waits as the disk does, and reports whether it is full.
+func (f *Faults) slow() (full bool) {
+	f.mu.Lock()
+	d := f.disk
+	if d != (Disk{}) {
+		f.hits++
+	}
+	f.mu.Unlock()
+	if d.Delay > 0 {
+		t := time.NewTimer(d.Delay)
+		defer t.Stop()
+		<-t.C
+	}
+	return d.Full
+}
+
+// Hits returns how often faults have hit a delivery, or a use of the disk, so far.
+func (f *Faults) Hits() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.hits
 }
 
 // drop is called with mu held.
@@ -181,6 +260,7 @@ func (i injector) Send(hub, partition string) node.Verdict {
 			continue
 		}
 		a.hit++
+		f.hits++
 		if a.Times > 0 && a.hit >= a.Times {
 			f.drop(a)
 		}

@@ -15,7 +15,7 @@ import (
 func stored(t *testing.T, s *testServer, n int64) {
 	t.Helper()
 	p := s.producer("one")
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(60 * time.Second)
 	for {
 		props, err := p.GetPartitionProperties(t.Context(), "0", nil)
 		if err != nil {
@@ -72,6 +72,7 @@ func TestFaultCuts(t *testing.T) {
 		"no answer":  {hub.FaultNoAnswer, 1, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // they mostly wait
 			s := start(t, nil)
 			p := s.producer("one")
 			b, err := p.NewEventDataBatch(t.Context(), nil)
@@ -81,8 +82,8 @@ func TestFaultCuts(t *testing.T) {
 			if err := b.AddEventData(texts(1, "%d")[0], nil); err != nil {
 				t.Fatal(err)
 			}
-			s.faults.Add(hub.Fault{Kind: tc.kind, After: 300 * time.Millisecond, Times: 1})
-			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+			s.faults.Add(hub.Fault{Kind: tc.kind, After: 10 * time.Second, Times: 1})
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
 			if err := p.SendEventDataBatch(ctx, b, nil); err == nil {
 				t.Error("the sender got an answer")
@@ -156,4 +157,54 @@ func TestCutAtOnce(t *testing.T) {
 		t.Errorf("%d connections cut", n)
 	}
 	stored(t, s, 3)
+}
+
+// A disk that is full refuses sends, and keeps what it has; a slow one takes its time. Both
+// pass.
+func TestFaultDisk(t *testing.T) {
+	s := start(t, func(o *hub.Options) { o.Dir = t.TempDir() })
+	p := s.producer("one")
+	send(t, p, azeventhubs.EventDataBatchOptions{}, texts(1, "%d")...)
+	s.faults.SetDisk(hub.Disk{Full: true})
+	if err := trySend(t, p, azeventhubs.EventDataBatchOptions{}, texts(1, "%d")...); err == nil {
+		t.Error("a full disk took an event")
+	}
+	if s.faults.Hits() == 0 {
+		t.Error("the disk was not asked")
+	}
+	s.faults.SetDisk(hub.Disk{Delay: 20 * time.Millisecond})
+	began := time.Now()
+	send(t, p, azeventhubs.EventDataBatchOptions{}, texts(1, "%d")...)
+	if d := time.Since(began); d < 20*time.Millisecond {
+		t.Errorf("a slow disk answered after %v", d)
+	}
+	s.faults.SetDisk(hub.Disk{})
+	send(t, p, azeventhubs.EventDataBatchOptions{}, texts(1, "%d")...)
+	stored(t, s, 3)
+}
+
+// A hub that is changed while it is used gets partitions and keys; the old key no longer signs.
+func TestUpdateHub(t *testing.T) {
+	const first, second = "first-key-of-four", "second-key-of-four"
+	s := start(t, nil)
+	update := func(o hub.HubOptions) error { return s.UpdateHub(t.Context(), "test", o) }
+	rules := func(key string) []hub.Rule { return []hub.Rule{{Name: "own", Key: key, Rights: hub.Manage}} }
+	if err := update(hub.HubOptions{Name: "four", Partitions: 4, Rules: rules(first)}); err != nil {
+		t.Fatal(err)
+	}
+	send(t, s.producerAs("four", "own", first), azeventhubs.EventDataBatchOptions{}, texts(1, "%d")...)
+	if err := update(hub.HubOptions{Name: "four", Partitions: 5, Rules: rules(second)}); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, trySend(t, s.producerAs("four", "own", first), azeventhubs.EventDataBatchOptions{}, texts(1, "%d")...), "401")
+	properties, err := s.producerAs("four", "own", second).GetEventHubProperties(t.Context(), nil)
+	if err != nil || len(properties.PartitionIDs) != 5 {
+		t.Errorf("%v, %v", properties.PartitionIDs, err)
+	}
+	if update(hub.HubOptions{Name: "four", Partitions: 3}) == nil {
+		t.Error("a hub lost partitions")
+	}
+	if update(hub.HubOptions{Name: "nobody"}) == nil || s.UpdateHub(t.Context(), "nowhere", hub.HubOptions{Name: "four"}) == nil {
+		t.Error("what is not there was changed")
+	}
 }

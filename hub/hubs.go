@@ -41,6 +41,24 @@ func (s *Server) CreateHub(ctx context.Context, namespace string, o HubOptions) 
 	return nil
 }
 
+// UpdateHub brings a hub to what is said here while the server runs: its retention, and its
+// rules unless they are nil, become those given; groups and partitions that are missing are
+// added. Fewer partitions than there are is an error. A connection keeps what a token has
+// given it until the token ends, also when the key that signed it is none any more.
+func (s *Server) UpdateHub(ctx context.Context, namespace string, o HubOptions) error {
+	n := s.byID[namespace]
+	if n == nil {
+		return fmt.Errorf("%w %q", ErrUnknownNamespace, namespace)
+	}
+	if _, err := n.entity.Hub(o.Name); err != nil {
+		return fmt.Errorf("update hub %q: %w", o.Name, err)
+	}
+	if _, err := n.entity.EnsureHub(ctx, o.spec(&s.o)); err != nil {
+		return fmt.Errorf("update hub %q: %w", o.Name, err)
+	}
+	return nil
+}
+
 // DeleteHub deletes a hub with its events, and detaches those who use it.
 func (s *Server) DeleteHub(ctx context.Context, namespace, name string) error {
 	n := s.byID[namespace]

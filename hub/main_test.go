@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -15,12 +16,13 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/hubferry/hubferry/hub"
+	"github.com/hubferry/hubferry/internal/leaktest"
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
-		// Azure's client leaves this one behind when a link is refused.
-		goleak.IgnoreAnyFunction("github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2/internal.(*Namespace).startNegotiateClaimRenewer.func3"))
+	// Azure's client leaves this one behind when a link is refused.
+	theirs := goleak.IgnoreAnyFunction("github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2/internal.(*Namespace).startNegotiateClaimRenewer.func3")
+	os.Exit(leaktest.Main(m, func() error { return goleak.Find(theirs) }))
 }
 
 const (
@@ -90,7 +92,7 @@ func startAt(t testing.TB, addr string, change func(*hub.Options)) *testServer {
 }
 
 func (s *testServer) stop() {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
 	if err := s.Close(ctx); err != nil {
 		s.t.Errorf("Close: %v", err)
@@ -183,7 +185,7 @@ func earliest() azeventhubs.PartitionClientOptions {
 // receive waits for n events.
 func receive(t testing.TB, pc *azeventhubs.PartitionClient, n int) []*azeventhubs.ReceivedEventData {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 	var all []*azeventhubs.ReceivedEventData
 	for len(all) < n {
@@ -199,7 +201,7 @@ func receive(t testing.TB, pc *azeventhubs.PartitionClient, n int) []*azeventhub
 // receiveError attaches and returns why receiving failed.
 func receiveError(t testing.TB, pc *azeventhubs.PartitionClient) error {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 	_, err := pc.ReceiveEvents(ctx, 1, nil)
 	if err == nil {
@@ -218,7 +220,7 @@ func send(t testing.TB, p *azeventhubs.ProducerClient, o azeventhubs.EventDataBa
 
 func trySend(t testing.TB, p *azeventhubs.ProducerClient, o azeventhubs.EventDataBatchOptions, events ...*azeventhubs.EventData) error {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 	b, err := p.NewEventDataBatch(ctx, &o)
 	if err != nil {
@@ -250,7 +252,7 @@ func bodies(events []*azeventhubs.ReceivedEventData) (out []string) {
 // until waits for a condition.
 func until(t testing.TB, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("waited in vain")
 		}

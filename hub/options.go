@@ -19,10 +19,12 @@ import (
 
 // Options configure a Server.
 type Options struct {
-	// Namespaces are what the server holds; at least one.
-	Namespaces []NamespaceOptions `yaml:"namespaces" jsonschema:"required" jsonschema_description:"What the server holds; each namespace has a port of its own."`
-	// Dir is the folder of the data, one subfolder per namespace. Empty keeps
-	// everything in memory. One process at a time can have it.
+	// Namespaces are what the server holds; at least one, or an account in Blob.
+	Namespaces []NamespaceOptions `yaml:"namespaces" jsonschema_description:"What the server holds; each namespace has a port of its own."`
+	// Blob are storage accounts for checkpoint stores; none by default.
+	Blob []AccountOptions `yaml:"blob" jsonschema_description:"Storage accounts for checkpoint stores; each has a port of its own."`
+	// Dir is the folder of the data, one subfolder per namespace, and one called
+	// blob for storage accounts. Empty keeps everything in memory. One process at a time can have it.
 	Dir string `yaml:"dir" jsonschema_description:"Folder of the data. Without it everything is in memory and ends with the process."`
 	// Fsync says when an event is confirmed; empty is FsyncInterval.
 	Fsync Fsync `yaml:"fsync" jsonschema:"enum=batch,enum=interval,enum=never,default=interval" jsonschema_description:"When an event is confirmed. All survive the death of the process; batch survives a loss of power too, interval loses what came since the last sync, never may lose more."`
@@ -91,8 +93,8 @@ func (f *TLSFiles) Load() (*tls.Config, error) {
 
 // Limits bound what clients can cost. A zero field is its default.
 type Limits struct {
-	// Connections per namespace, default 5000.
-	Connections int `yaml:"connections" jsonschema:"default=5000,minimum=0" jsonschema_description:"Connections per namespace."`
+	// Connections per namespace and per storage account, default 5000.
+	Connections int `yaml:"connections" jsonschema:"default=5000,minimum=0" jsonschema_description:"Connections per namespace and per storage account."`
 	// MessageBytes is the largest publication, one event or one batch with its
 	// envelope; default 1048576, as in the standard tier.
 	MessageBytes int `yaml:"messageBytes" jsonschema:"default=1048576,minimum=0" jsonschema_description:"Largest publication in bytes, one event or one batch with its envelope."`
@@ -111,6 +113,11 @@ type Limits struct {
 	ConsumerGroups int `yaml:"consumerGroups" jsonschema:"default=20,minimum=0" jsonschema_description:"Consumer groups per hub, $Default included."`
 	// Receivers without an epoch per partition and consumer group, default 5.
 	Receivers int `yaml:"receivers" jsonschema:"default=5,minimum=0" jsonschema_description:"Receivers without an epoch per partition and consumer group."`
+	// BlobBytes is the largest body of a blob, default 4194304.
+	BlobBytes int `yaml:"blobBytes" jsonschema:"default=4194304,minimum=0" jsonschema_description:"Largest body of a blob in bytes."`
+	// AccountBytes is what a storage account holds, all of it in memory, names
+	// and metadata included; default 268435456.
+	AccountBytes int `yaml:"accountBytes" jsonschema:"default=268435456,minimum=0" jsonschema_description:"What a storage account holds in bytes, all of it in memory."`
 }
 
 // NamespaceOptions describe one namespace.
@@ -185,7 +192,7 @@ const (
 // of its field.
 func (o *Options) Validate() error {
 	var v problems
-	if len(o.Namespaces) == 0 {
+	if len(o.Namespaces)+len(o.Blob) == 0 {
 		v.add("namespaces", errors.New("there is none"))
 	}
 	if _, err := seglog.ParseFsync(string(o.Fsync)); err != nil {
@@ -211,13 +218,14 @@ func (o *Options) Validate() error {
 		}
 		n.validate(&v, at, o)
 	}
+	o.validateAccounts(&v)
 	return errors.Join(v...)
 }
 
 func (l *Limits) validate(v *problems) {
 	for name, n := range map[string]int{
 		"connections": l.Connections, "messageBytes": l.MessageBytes, "hubs": l.Hubs, "partitions": l.Partitions,
-		"consumerGroups": l.ConsumerGroups, "receivers": l.Receivers,
+		"consumerGroups": l.ConsumerGroups, "receivers": l.Receivers, "blobBytes": l.BlobBytes, "accountBytes": l.AccountBytes,
 	} {
 		if n < 0 {
 			v.add("limits."+name, errors.New("it is negative"))
@@ -225,6 +233,9 @@ func (l *Limits) validate(v *problems) {
 	}
 	if l.MessageBytes > 60<<20 {
 		v.add("limits.messageBytes", errors.New("it is more than 60 MiB"))
+	}
+	if l.BlobBytes > 64<<20 {
+		v.add("limits.blobBytes", errors.New("it is more than 64 MiB"))
 	}
 	v.duration("limits.handshake", l.Handshake)
 	v.duration("limits.write", l.Write)
@@ -238,17 +249,8 @@ func (n *NamespaceOptions) validate(v *problems, at string, o *Options) {
 	case !filepath.IsLocal(n.Name) || strings.ContainsAny(n.Name, `/\:;?#`) || n.Name == ".":
 		v.add(at+".name", fmt.Errorf("%q is not allowed: it is the name of a folder and a part of addresses", n.Name))
 	}
-	if n.Listen != "" {
-		host, port, err := net.SplitHostPort(n.Listen)
-		if err == nil {
-			_, err = strconv.ParseUint(port, 10, 16)
-		}
-		switch {
-		case err != nil:
-			v.add(at+".listen", fmt.Errorf("%q is not an address with a port: %w", n.Listen, err))
-		case len(n.Rules) == 0 && !loopback(host):
-			v.add(at+".rules", fmt.Errorf("%s can be reached from other machines, where the emulator's published key would let everybody in; give a rule with a key of your own", n.Listen))
-		}
+	if v.listen(at+".listen", n.Listen) && len(n.Rules) == 0 {
+		v.add(at+".rules", fmt.Errorf("%s can be reached from other machines, where the emulator's published key would let everybody in; give a rule with a key of your own", n.Listen))
 	}
 	v.add(at+".rules", entity.CheckRules(n.Rules))
 	hubs := map[string]bool{}
@@ -315,6 +317,23 @@ func (v *problems) add(field string, err error) {
 	*v = append(*v, fmt.Errorf("%s: %w", field, err))
 }
 
+// listen checks an address to listen on, and reports whether other machines
+// can reach it. Empty stands for the loopback interface.
+func (v *problems) listen(field, address string) (reachable bool) {
+	if address == "" {
+		return false
+	}
+	host, port, err := net.SplitHostPort(address)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		v.add(field, fmt.Errorf("%q is not an address with a port: %w", address, err))
+		return false
+	}
+	return !loopback(host)
+}
+
 func (v *problems) duration(field string, d time.Duration) {
 	if d < 0 {
 		v.add(field, errors.New("it is negative"))
@@ -347,14 +366,15 @@ func (o *Options) entity(n *NamespaceOptions) (entity.Options, error) {
 	if o.Dir != "" {
 		dir = filepath.Join(o.Dir, n.Name)
 	}
-	log := o.Log
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
+	var open seglog.OpenFunc
+	if o.Faults != nil {
+		open = o.Faults.openFile
 	}
 	return entity.Options{
-		Name: n.Name, Dir: dir, Rules: n.Rules, Limits: o.Limits.entity(),
+		OpenFile: open,
+		Name:     n.Name, Dir: dir, Rules: n.Rules, Limits: o.Limits.entity(),
 		Storage:   entity.Storage{Fsync: fsync, SyncEvery: o.FsyncEvery, SegmentBytes: int64(o.SegmentSize)},
-		AcceptJWT: o.AcceptJWT, Now: o.Now, Log: log.With("namespace", n.Name),
+		AcceptJWT: o.AcceptJWT, Now: o.Now, Log: o.Log.With("namespace", n.Name),
 	}, nil
 }
 

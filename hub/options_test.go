@@ -106,7 +106,8 @@ segmentSize: 16MiB
 retention: { for: 24h, size: 1GiB, compact: true, tombstones: 30m }
 acceptJwt: true
 tls: { certificate: a.pem, key: b.pem }
-limits: { connections: 1, messageBytes: 2, handshake: 3s, write: 4s, idle: 5s, hubs: 6, partitions: 7, consumerGroups: 8, receivers: 9 }
+limits: { connections: 1, messageBytes: 2, handshake: 3s, write: 4s, idle: 5s, hubs: 6, partitions: 7, consumerGroups: 8, receivers: 9, blobBytes: 10, accountBytes: 11 }
+blob: [{ name: ours, listen: "127.0.0.1:0", key: a2V5, secondaryKey: a2V6, containers: [checkpoints] }]
 namespaces:
   - name: west
     listen: 127.0.0.1:0
@@ -119,8 +120,9 @@ namespaces:
 		TLSFiles:  &hub.TLSFiles{Certificate: "a.pem", Key: "b.pem"},
 		Limits: hub.Limits{
 			Connections: 1, MessageBytes: 2, Handshake: 3 * time.Second, Write: 4 * time.Second, Idle: 5 * time.Second,
-			Hubs: 6, Partitions: 7, ConsumerGroups: 8, Receivers: 9,
+			Hubs: 6, Partitions: 7, ConsumerGroups: 8, Receivers: 9, BlobBytes: 10, AccountBytes: 11,
 		},
+		Blob: []hub.AccountOptions{{Name: "ours", Listen: "127.0.0.1:0", Key: "a2V5", SecondaryKey: "a2V6", Containers: []string{"checkpoints"}}},
 		Namespaces: []hub.NamespaceOptions{{
 			Name: "west", Listen: "127.0.0.1:0",
 			Rules: []hub.Rule{{Name: "r", Key: "k", SecondaryKey: "k2", Rights: hub.Listen | hub.Send}},

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"strings"
 	"testing"
@@ -375,6 +376,29 @@ func TestCreditAndDrain(t *testing.T) {
 	}
 }
 
+// A client may give the largest window and credit there are, as Azure's SDK for Rust does.
+func TestEndlessWindowAndCredit(t *testing.T) {
+	s := start(t, nil)
+	fill(t, s, 3, 10)
+	c := dial(t, s.addr)
+	c.open("root", rootKey)
+	const endless = math.MaxUint32
+	c.perform(1, &amqp.Begin{IncomingWindow: endless, OutgoingWindow: endless})
+	c.expect(&amqp.Begin{})
+	c.perform(1, &amqp.Attach{Name: "r", Receiver: true, Source: &amqp.Source{Address: allOfOne}, Target: &amqp.Target{}})
+	c.expect(&amqp.Attach{})
+	c.perform(1, &amqp.Flow{
+		NextIncomingID: amqp.Some[uint32](1), IncomingWindow: endless, OutgoingWindow: endless,
+		Handle: amqp.Some[uint32](0), DeliveryCount: amqp.Some[uint32](0), LinkCredit: amqp.Some[uint32](endless),
+	})
+	for i := range uint32(3) {
+		var tr amqp.Transfer
+		if c.expect(&tr); tr.DeliveryID.V != i {
+			t.Errorf("delivery %d has the id %d", i, tr.DeliveryID.V)
+		}
+	}
+}
+
 // The window of the session counts frames; a delivery may be cut by it, and
 // another link must not break into it.
 func TestSessionWindow(t *testing.T) {
@@ -424,7 +448,7 @@ func TestSessionWindow(t *testing.T) {
 			if f, err := c.frames.Next(); err == nil {
 				t.Fatalf("frame beyond the window: % x", f.Body[:10])
 			}
-			_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+			_ = c.SetReadDeadline(time.Now().Add(60 * time.Second))
 			widen(1+frames, 2, amqp.Opt[uint32]{})
 		}
 	}
@@ -723,7 +747,7 @@ func TestShutdownTellsClients(t *testing.T) {
 		t.Fatal(err)
 	}
 	done := make(chan error, 1)
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 	go func() { done <- s.Close(ctx) }()
 	c.wantClose(amqp.ErrConnectionForced)

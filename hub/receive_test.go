@@ -1,8 +1,11 @@
 package hub_test
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -10,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/hubferry/hubferry/hub"
+	"github.com/hubferry/hubferry/internal/amqp"
 )
 
 func TestPositions(t *testing.T) {
@@ -64,33 +68,33 @@ func TestLatest(t *testing.T) {
 	s := start(t, nil)
 	p := s.producer("one")
 	send(t, p, azeventhubs.EventDataBatchOptions{}, texts(3, "early %d")...)
-	r := receiver(t, s.consumer("one", "$Default"), "0", azeventhubs.PartitionClientOptions{})
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	if events, err := r.ReceiveEvents(ctx, 1, nil); len(events) != 0 {
-		t.Fatalf("got %v, %v", bodies(events), err)
-	}
+	c := dial(t, s.addr)
+	c.open("root", rootKey)
+	c.attachReceiver(0, allOfOne, "amqp.annotation.x-opt-offset > '@latest'")
 	send(t, p, azeventhubs.EventDataBatchOptions{}, texts(2, "late %d")...)
-	if diff := cmp.Diff([]string{"late 0", "late 1"}, bodies(receive(t, r, 2))); diff != "" {
-		t.Error(diff)
+	c.credit(0, 0, 2)
+	for _, want := range []string{"late 0", "late 1"} {
+		if got := c.expect(&amqp.Transfer{}); !bytes.HasSuffix(got, []byte(want)) {
+			t.Errorf("got %q, want %q", got, want)
+		}
 	}
 }
 
 func TestFutureTimeWaits(t *testing.T) {
-	s := start(t, nil)
+	var ahead atomic.Int64
+	ahead.Store(-int64(3 * time.Hour)) // never beyond the present, or tokens would be expired
+	now := func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	s := start(t, func(o *hub.Options) { o.Now = now })
 	p := s.producer("one")
-	at := time.Now().Add(300 * time.Millisecond)
-	r := receiver(t, s.consumer("one", "$Default"), "0", azeventhubs.PartitionClientOptions{
-		StartPosition: azeventhubs.StartPosition{EnqueuedTime: &at},
-	})
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-	defer cancel()
-	_, _ = r.ReceiveEvents(ctx, 1, nil) // attaches
+	c := dial(t, s.addr)
+	c.open("root", rootKey)
+	c.attachReceiver(0, allOfOne, fmt.Sprintf("amqp.annotation.x-opt-enqueued-time > '%d'", now().Add(time.Hour).UnixMilli()))
 	send(t, p, azeventhubs.EventDataBatchOptions{}, texts(1, "early %d")...)
-	time.Sleep(time.Until(at) + 20*time.Millisecond)
+	ahead.Store(0)
 	send(t, p, azeventhubs.EventDataBatchOptions{}, texts(1, "late %d")...)
-	if got := receive(t, r, 1)[0]; string(got.Body) != "late 0" {
-		t.Errorf("got %q", got.Body)
+	c.credit(0, 0, 2)
+	if got := c.expect(&amqp.Transfer{}); !bytes.HasSuffix(got, []byte("late 0")) {
+		t.Errorf("got %q", got)
 	}
 }
 

@@ -33,6 +33,8 @@ type Server struct {
 	o    Options
 	log  *slog.Logger
 	byID map[string]*namespace
+	// accounts are the storage accounts, by name.
+	accounts map[string]*account
 
 	serving sync.WaitGroup // everything that runs
 
@@ -54,12 +56,13 @@ type namespace struct {
 // New opens the namespaces and creates the hubs that are missing. It listens
 // nowhere yet. The server must be closed.
 func New(ctx context.Context, o Options) (*Server, error) {
-	s := &Server{
-		o: o, log: o.Log, byID: map[string]*namespace{},
-		open: map[io.Closer]struct{}{},
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
 	}
-	if s.log == nil {
-		s.log = slog.New(slog.DiscardHandler)
+	o.Log = o.Log.With("component", "hub")
+	s := &Server{
+		o: o, log: o.Log, byID: map[string]*namespace{}, accounts: map[string]*account{},
+		open: map[io.Closer]struct{}{},
 	}
 	s.o.Limits.Handshake = cmp.Or(o.Limits.Handshake, 30*time.Second)
 	if err := o.Validate(); err != nil {
@@ -74,6 +77,11 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	for _, each := range o.Namespaces {
 		if err := s.addNamespace(ctx, each); err != nil {
 			return nil, errors.Join(fmt.Errorf("namespace %q: %w", each.Name, err), s.Close(ctx))
+		}
+	}
+	for _, each := range o.Blob {
+		if err := s.addAccount(ctx, each); err != nil {
+			return nil, errors.Join(fmt.Errorf("blob account %q: %w", each.AccountName(), err), s.Close(ctx))
 		}
 	}
 	return s, nil
@@ -134,6 +142,12 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener, namespace string) e
 	if n == nil {
 		return errors.Join(fmt.Errorf("%w %q", ErrUnknownNamespace, namespace), ln.Close())
 	}
+	return s.accept(ctx, ln, func(ctx context.Context, nc net.Conn) { s.serveConn(ctx, n, nc) })
+}
+
+// accept gives connections to serve until ctx ends, the server closes or
+// accepting fails, and closes ln.
+func (s *Server) accept(ctx context.Context, ln net.Listener, serve func(context.Context, net.Conn)) error {
 	if !s.track(ln) {
 		return ErrClosed
 	}
@@ -146,7 +160,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener, namespace string) e
 		case err == nil:
 			pause = 0
 			if s.track(nc) {
-				go s.serveConn(context.WithoutCancel(ctx), n, nc)
+				go serve(context.WithoutCancel(ctx), nc)
 			}
 		case s.isClosed():
 			return ErrClosed
@@ -205,8 +219,7 @@ func (s *Server) isClosed() bool {
 func (s *Server) serveConn(ctx context.Context, n *namespace, nc net.Conn) {
 	defer s.untrack(nc)
 	defer n.raw.Add(-1)
-	if most := int64(cmp.Or(s.o.Limits.Connections, defaultConnections)); n.raw.Add(1) > most {
-		s.log.Warn("connection refused: too many", "namespace", n.entity.Name(), "remote", nc.RemoteAddr().String(), "limit", most)
+	if !s.admit(&n.raw, nc, "namespace", n.entity.Name()) {
 		return
 	}
 	c, isHTTP, err := sniff(nc, s.o.TLS, s.o.Limits.Handshake)
@@ -220,8 +233,19 @@ func (s *Server) serveConn(ctx context.Context, n *namespace, nc net.Conn) {
 	}
 }
 
+// admit counts a connection to an endpoint, and reports whether it is within
+// the limit.
+func (s *Server) admit(count *atomic.Int64, nc net.Conn, kind, name string) bool {
+	most := int64(cmp.Or(s.o.Limits.Connections, defaultConnections))
+	if count.Add(1) > most {
+		s.log.Warn("connection refused: too many", kind, name, "remote", nc.RemoteAddr().String(), "limit", most)
+		return false
+	}
+	return true
+}
+
 // Close stops accepting, sends close to all clients, waits until they have
-// gone, and closes the namespaces with their data. When ctx ends first the
+// gone, and closes the namespaces and accounts with their data. When ctx ends first the
 // remaining connections are cut; the data is closed in order all the same.
 // Closing twice is harmless.
 func (s *Server) Close(ctx context.Context) error {
@@ -247,6 +271,9 @@ func (s *Server) Close(ctx context.Context) error {
 			_ = n.handed.Close()
 		})
 	}
+	for _, a := range s.accounts {
+		all.Go(func() { a.shutdown(ctx) })
+	}
 	all.Wait()
 	s.mu.Lock()
 	for c := range s.open { // those that have not said what they speak
@@ -257,6 +284,9 @@ func (s *Server) Close(ctx context.Context) error {
 	var errs []error
 	for _, n := range s.byID {
 		errs = append(errs, n.entity.Close())
+	}
+	for _, a := range s.accounts {
+		errs = append(errs, a.blob.Close())
 	}
 	return errors.Join(errs...)
 }

@@ -57,7 +57,7 @@ type testCase struct {
 func TestClients(t *testing.T) {
 	b := &bench{server: startServer(t), table: &table{cells: make(map[[2]string]cell)}}
 	b.startClients(t)
-	all := slices.Concat(sendCases, receiveCases, epochCases, refusalCases, transportCases, processorCases)
+	all := slices.Concat(sendCases, receiveCases, epochCases, refusalCases, transportCases, processorCases, replicateCases)
 	for _, tc := range all {
 		b.table.rows = append(b.table.rows, tc.name)
 	}
@@ -65,30 +65,31 @@ func TestClients(t *testing.T) {
 		for _, tc := range all {
 			t.Run(strings.ReplaceAll(tc.name, " ", "-"), func(t *testing.T) {
 				t.Parallel()
-				for _, c := range b.clients {
-					t.Run(c.name(), func(t *testing.T) {
-						t.Parallel()
-						note := new(string)
-						b.table.record(t, tc.name, c.name(), note)
-						tc.run(&trial{T: t, bench: b, c: c, note: note})
-					})
-				}
+				b.sideBySide(t, tc, b.clients)
 			})
 		}
 	})
-	// Load needs the machine to itself, and a restart ends every other connection.
+	// Load needs the machine, and a restart ends every other connection.
 	for _, tc := range aloneCases {
 		b.table.rows = append(b.table.rows, tc.name)
-		for _, c := range b.clients {
-			t.Run(strings.ReplaceAll(tc.name, " ", "-")+"/"+c.name(), func(t *testing.T) {
-				note := new(string)
-				b.table.record(t, tc.name, c.name(), note)
-				tc.run(&trial{T: t, bench: b, c: c, note: note})
-			})
+		for some := range slices.Chunk(b.clients, tc.atOnce) {
+			t.Run(strings.ReplaceAll(tc.name, " ", "-"), func(t *testing.T) { b.sideBySide(t, tc.testCase, some) })
 		}
 	}
 	t.Logf("\n%s", b.table.markdown())
 	b.checkDocument(t)
+}
+
+// sideBySide runs a case with several clients at once.
+func (b *bench) sideBySide(t *testing.T, tc testCase, clients []client) {
+	for _, c := range clients {
+		t.Run(c.name(), func(t *testing.T) {
+			t.Parallel()
+			note := new(string)
+			b.table.record(t, tc.name, c.name(), note)
+			tc.run(&trial{T: t, bench: b, c: c, note: note})
+		})
+	}
 }
 
 // checkDocument compares RESULTS.md with a whole run, or rewrites it.
@@ -185,7 +186,7 @@ func goModVersion(t *testing.T, root, module string) string {
 }
 
 // callTimeout bounds one request; operations have their own, shorter limits.
-const callTimeout = 60 * time.Second
+const callTimeout = 3 * time.Minute
 
 // try makes a request and leaves its failure to the caller. A harness failure ends the case, and so does what the SDK
 // does not offer.
@@ -260,7 +261,7 @@ func (t *trial) receive(hub, partition string, from position, n int) []event {
 	return t.receiveWith(t.c, hub, partition, from, n)
 }
 
-const receiveWait = 15 * time.Second
+const receiveWait = 2 * time.Minute
 
 func (t *trial) receiveWith(c client, hub, partition string, from position, n int) []event {
 	t.Helper()

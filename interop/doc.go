@@ -7,6 +7,13 @@
 // HUBFERRY_INTEROP=1 turns every such skip into a failure, which is how make test runs. HUBFERRY_INTEROP_LONG=1 lengthens
 // the load cases from seconds to the full minute. The flag -update rewrites RESULTS.md from what the run has shown.
 //
+// # Blobs
+//
+// scripts/setup-azurite.sh fetches Azurite, which is sent the same requests as the hub's storage account: TestBlobAnswers
+// compares what comes back. TestCheckpointSample runs the sample of the asyncio checkpoint store against our binary, and
+// TestMixedFleet that sample, unchanged, beside two processes of ours and processors in JavaScript and Java on one group;
+// HUBFERRY_LONG=1 makes seconds of it into minutes.
+//
 // # The clients
 //
 // Each language has one small program under clients that serves requests: one JSON object a line on stdin, one JSON
@@ -31,6 +38,8 @@
 //	process     group, count, waitMs: the event processor over all partitions -> events, checkpoints
 //	properties  -> hubInfo {name, createdMs, partitions}
 //	partition   partition -> partitionInfo {hub, id, begin, last, lastOffset, lastTimeMs, empty}
+//	store       blob (a connection string), container, namespace, hub, group, action: one call of the SDK's Blob
+//	            checkpoint store: claim (records) -> ownership, owners -> ownership, save (at), saved -> saved
 //	load        rate, seconds, size, waitMs: paced sends by key with readers on all partitions -> sent, sentMs,
 //	            received, lost, doubled, disordered, errors
 //

@@ -57,6 +57,8 @@ func (g *goClient) call(ctx context.Context, r request) (response, error) {
 		out, err = goPartition(ctx, r)
 	case "load":
 		out, err = goLoad(ctx, r)
+	case "store":
+		out, err = goStore(ctx, r)
 	default:
 		err = notOffered("azeventhubs has no buffered producer")
 	}

@@ -39,8 +39,12 @@ type process struct {
 }
 
 // installed asks the set-up script where the clients of other languages are, by name.
+// Where the script cannot run there are none.
 func installed(root string) (map[string]string, error) {
 	out, err := exec.Command("bash", filepath.Join(root, "scripts", "setup-interop.sh"), "--where").Output()
+	if errors.Is(err, exec.ErrNotFound) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("ask setup-interop.sh where the clients are: %w", err)
 	}

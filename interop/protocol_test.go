@@ -31,6 +31,28 @@ type request struct {
 	Rate      int       `json:"rate,omitempty"`
 	Seconds   int       `json:"seconds,omitempty"`
 	Size      int       `json:"size,omitempty"`
+
+	Blob      string       `json:"blob,omitempty"` // a connection string
+	Container string       `json:"container,omitempty"`
+	Action    string       `json:"action,omitempty"` // claim, owners, save or saved
+	Namespace string       `json:"namespace,omitempty"`
+	Hub       string       `json:"hub,omitempty"`
+	Records   []ownership  `json:"records,omitempty"`
+	At        *savedRecord `json:"at,omitempty"`
+}
+
+// ownership is a record of a checkpoint store.
+type ownership struct {
+	Partition string `json:"partition"`
+	Owner     string `json:"owner"`
+	ETag      string `json:"etag,omitempty"`
+}
+
+// savedRecord is a checkpoint of a checkpoint store, with its values as text.
+type savedRecord struct {
+	Partition string `json:"partition"`
+	Offset    string `json:"offset"`
+	Sequence  string `json:"sequence"`
 }
 
 // batch is one of several that a send makes with one producer.
@@ -74,6 +96,8 @@ type response struct {
 	Checkpoints int            `json:"checkpoints,omitempty"`
 	HubInfo     *hubInfo       `json:"hubInfo,omitempty"`
 	Partition   *partitionInfo `json:"partitionInfo,omitempty"`
+	Ownership   []ownership    `json:"ownership,omitempty"`
+	Saved       []savedRecord  `json:"saved,omitempty"`
 }
 
 // sdkError is how an SDK shows a failure: its class, the AMQP condition as far as the SDK tells it, the text.

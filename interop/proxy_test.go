@@ -4,19 +4,19 @@ import (
 	"io"
 	"net"
 	"sync"
-	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // proxy is a TCP relay between the clients and the hub: it counts connections and can cut them. Its address stays
 // when the hub restarts on another port.
 type proxy struct {
 	listener net.Listener
-	accepted atomic.Int64
 
-	mu     sync.Mutex
-	target string // empty: connections are refused by closing them
-	open   map[net.Conn]bool
+	mu       sync.Mutex
+	target   string // empty: connections are refused by closing them
+	open     map[net.Conn]bool
+	accepted []time.Time
 }
 
 func startProxy(t testing.TB, target string) *proxy {
@@ -34,6 +34,24 @@ func startProxy(t testing.TB, target string) *proxy {
 	return p
 }
 
+// leadsTo is where connections go.
+func (p *proxy) leadsTo() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.target
+}
+
+// connections says how many there were, and the time from the first to the last of them.
+func (p *proxy) connections() (count int, opening time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := len(p.accepted)
+	if n == 0 {
+		return 0, 0
+	}
+	return n, p.accepted[n-1].Sub(p.accepted[0])
+}
+
 func (p *proxy) port() int { return p.listener.Addr().(*net.TCPAddr).Port }
 
 func (p *proxy) accept() {
@@ -42,7 +60,6 @@ func (p *proxy) accept() {
 		if err != nil {
 			return
 		}
-		p.accepted.Add(1)
 		go p.relay(client)
 	}
 }
@@ -50,6 +67,7 @@ func (p *proxy) accept() {
 func (p *proxy) relay(client net.Conn) {
 	defer func() { _ = client.Close() }()
 	p.mu.Lock()
+	p.accepted = append(p.accepted, time.Now())
 	target := p.target
 	p.mu.Unlock()
 	if target == "" {

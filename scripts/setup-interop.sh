@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests in interop/ need of other languages: a Python environment, Node modules and Java classes
-# with the official Azure SDK clients, at the versions pinned in interop/clients. Everything comes from the package
+# with the official Azure SDK clients, at the versions pinned in interop/clients, and a published sample. Everything comes from the package
 # managers' own registries and lands in a cache; a second run does nothing and takes a moment.
 #
 #   scripts/setup-interop.sh           install what is missing; prints only what it does
@@ -32,6 +32,7 @@ fi
 digest() { cat "$@" | sha256sum | cut -c1-16; }
 version() { "$@" 2>&1 | head -n 1 | tr -c 'A-Za-z0-9.\n' '-' || true; }
 python_dir() { echo "$cache/interop/python-$(version python3 --version)-$(digest "$clients/python/requirements.txt")"; }
+sample_dir() { echo "$cache/interop/sample-$(digest "$clients/python/sample.txt")"; }
 js_dir() { echo "$cache/interop/js-$(digest "$clients/js/package.json" "$clients/js/package-lock.json")"; }
 java_dir() {
   local sources
@@ -42,6 +43,7 @@ java_dir() {
 where() {
   local dir
   dir=$(python_dir) && [ -e "$dir/.ready" ] && echo "python=$dir/bin/python"
+  dir=$(sample_dir) && [ -e "$dir/.ready" ] && echo "sample=$(ls "$dir"/*/samples/receive_events_using_checkpoint_store_async.py)"
   dir=$(js_dir) && [ -e "$dir/.ready" ] && echo "js=$dir/node_modules"
   dir=$(java_dir) && [ -e "$dir/.ready" ] && echo "java=$dir"
   return 0
@@ -89,6 +91,19 @@ setup_python() {
   touch "$dir/.ready"
 }
 
+setup_sample() {
+  local dir python
+  dir=$(sample_dir)
+  [ -e "$dir/.ready" ] && return
+  python=$(python_dir)/bin/python
+  echo "setup-interop: Python sample"
+  rm -rf "$dir"
+  run "pip download" "$python" -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes \
+    --no-binary azure-eventhub-checkpointstoreblob-aio -r "$clients/python/sample.txt" -d "$dir" || return 1
+  run "unpack the sample" "$python" -m zipfile -e "$dir"/*.zip "$dir" || return 1
+  touch "$dir/.ready"
+}
+
 setup_js() {
   local dir
   dir=$(js_dir)
@@ -124,7 +139,7 @@ mkdir -p "$cache/interop"
 exec 9>"$cache/interop/.lock"
 flock 9 # two runs at once would build in the same folder
 failed=0
-setup_python || failed=1
+setup_python && setup_sample || failed=1
 setup_js || failed=1
 setup_java || failed=1
 exit $failed

@@ -4,37 +4,4 @@
 #
 #   scripts/setup-kafka.sh           fetch what is missing; prints only what it does
 #   scripts/setup-kafka.sh --where   print libs=FOLDER if the jars are there; fetches nothing
-set -euo pipefail
-
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-pom=$root/scripts/kafka/pom.xml
-
-home_cache=${XDG_CACHE_HOME:-${HOME:+$HOME/.cache}}
-maven_flags=()
-if [ -z "${HUBFERRY_CACHE:-}" ] && [ -n "$home_cache" ] && mkdir -p "$home_cache/hubferry" 2>/dev/null && [ -w "$home_cache/hubferry" ]; then
-  cache=$home_cache/hubferry
-else
-  cache=${HUBFERRY_CACHE:-$root/.cache}
-  maven_flags=("-Dmaven.repo.local=$cache/m2")
-fi
-dir=$cache/kafka/$(sha256sum <"$pom" | cut -c1-16)
-
-if [ "${1:-}" = --where ]; then
-  [ ! -e "$dir/.ready" ] || echo "libs=$dir/libs"
-  exit
-fi
-
-mkdir -p "$cache/kafka"
-exec 9>"$cache/kafka/.lock"
-flock 9 # two runs at once would write the same folder
-[ ! -e "$dir/.ready" ] || exit 0
-command -v mvn >/dev/null || { echo "setup-kafka: mvn is missing; install Maven and run this again" >&2; exit 1; }
-echo "setup-kafka: Kafka broker and MirrorMaker 2"
-rm -rf "$dir"
-mkdir -p "$dir"
-if ! mvn -q -B "${maven_flags[@]}" -f "$pom" "-Doutput=$dir" package >"$cache/kafka/setup.log" 2>&1; then
-  echo "setup-kafka: mvn package failed:" >&2
-  tail -n 30 "$cache/kafka/setup.log" >&2
-  exit 1
-fi
-touch "$dir/.ready" # last, so that an interrupted run is not taken for a whole one
+exec "$(dirname "${BASH_SOURCE[0]}")/jars.sh" kafka "Kafka broker and MirrorMaker 2" "$@"

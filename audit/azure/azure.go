@@ -56,12 +56,12 @@ func readPartition(ctx context.Context, client *azeventhubs.ConsumerClient, id s
 	defer func() { _ = p.Close(context.WithoutCancel(ctx)) }() // as above
 	var records []audit.Record
 	for {
-		waiting, cancel := context.WithTimeout(ctx, 20*time.Second)
+		waiting, cancel := context.WithTimeout(ctx, 2*time.Minute)
 		events, err := p.ReceiveEvents(waiting, 1, nil)
 		cancel()
 		if err != nil && len(events) == 0 {
 			if errors.Is(err, context.DeadlineExceeded) {
-				err = fmt.Errorf("nothing arrived for 20 s, although event %d is there: %w", info.LastEnqueuedSequenceNumber, err)
+				err = fmt.Errorf("nothing arrived for two minutes, although event %d is there: %w", info.LastEnqueuedSequenceNumber, err)
 			}
 			return nil, err
 		}
@@ -77,8 +77,11 @@ func readPartition(ctx context.Context, client *azeventhubs.ConsumerClient, id s
 // Record makes a record of an event.
 func Record(partition string, e *azeventhubs.ReceivedEventData) audit.Record {
 	r := audit.Record{
-		Partition: partition, Sequence: e.SequenceNumber, Key: e.PartitionKey,
+		Partition: partition, Sequence: e.SequenceNumber, Offset: e.Offset, Key: e.PartitionKey,
 		Parts: map[string]string{}, Provenance: map[string]string{},
+	}
+	if e.EnqueuedTime != nil {
+		r.Enqueued = *e.EnqueuedTime
 	}
 	m := e.RawAMQPMessage
 	r.Parts["body"] = text(bodyOf(m))

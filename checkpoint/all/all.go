@@ -4,11 +4,13 @@ package all
 
 import (
 	"github.com/hubferry/hubferry"
+	"github.com/hubferry/hubferry/checkpoint/blob"
 	"github.com/hubferry/hubferry/checkpoint/mem"
+	"github.com/hubferry/hubferry/checkpoint/postgres"
 	"github.com/hubferry/hubferry/checkpoint/sqlite"
 )
 
 // Stores returns the kinds of stores, ordered by name.
 func Stores() []hubferry.StoreKind {
-	return []hubferry.StoreKind{mem.Kind(), sqlite.Kind()}
+	return []hubferry.StoreKind{blob.Kind(), mem.Kind(), postgres.Kind(), sqlite.Kind()}
 }

@@ -2,6 +2,7 @@ package checkpointtest
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"math"
 	"testing"
@@ -21,7 +22,8 @@ func checkpointCases() []Case {
 		{"NoSharing", checkNoSharing},
 		{"BadRecord", checkBadRecord},
 		{"Fenced", checkFenced},
-		{"FencedForwards", checkFencedForwards},
+		{"Forwards", checkForwards},
+		{"StaleOwner", checkStaleOwner},
 	}
 }
 
@@ -37,9 +39,11 @@ func examples() map[string]hubferry.Checkpoint {
 		"opaque offset": {Position: hubferry.Position{Sequence: 5, Offset: "1:cnVzaA==;%2F '\"\\ ü\t-1"}},
 		"leader epoch":  {Position: hubferry.Position{Sequence: 5, Epoch: math.MaxInt32}},
 		"leader -1":     {Position: hubferry.Position{Sequence: 5, Epoch: -1}},
+		"beginning":     {Position: hubferry.Position{Sequence: 5}, Beginning: math.MaxInt64},
 		"all": {
 			Position:    hubferry.Position{Sequence: 1841, Offset: "4611686018427387904", Epoch: 3},
 			Incarnation: "2026-11-01T12:00:00.1234567Z",
+			Beginning:   2,
 			Time:        time.Date(2026, 11, 23, 1, 2, 3, 456e6, time.UTC),
 			Clean:       true,
 			Marks: map[string]hubferry.Position{
@@ -189,13 +193,25 @@ func checkFenced(t testing.TB, h Harness) {
 	}
 }
 
-// A store that is fenced does not let an old request, which arrives late, move a
-// checkpoint back. A hub that was made anew, or cut back, begins again.
-func checkFencedForwards(t testing.TB, h Harness) {
+// saver returns how the balancer saves with a store, if that is more than SaveCheckpoint.
+func saver(s hubferry.CheckpointStore) func(ctx context.Context, o hubferry.Ownership, c hubferry.Checkpoint) error {
+	switch s := s.(type) {
+	case checkpoint.Fenced:
+		return s.SaveOwned
+	case checkpoint.Forward:
+		return s.SaveForward
+	}
+	return nil
+}
+
+// A store that is fenced, or saves forwards, does not let an old request, which arrives
+// late, move a checkpoint back, nor one from before the task began anew move it on. A hub that
+// was made anew, or cut back, begins again, and so does a task that says so.
+func checkForwards(t testing.TB, h Harness) {
 	s := open(t, h)
-	fenced, ok := s.(checkpoint.Fenced)
-	if !ok {
-		t.Skip("the store is not fenced")
+	saveOwned := saver(s)
+	if saveOwned == nil {
+		t.Skip("the store saves whatever it is given")
 	}
 	won(t, s, hubferry.Ownership{ID: at("0"), Owner: "a"})
 	at5 := hubferry.Checkpoint{Position: hubferry.Position{Sequence: 5, Epoch: 2}, Incarnation: "one"}
@@ -209,11 +225,17 @@ func checkFencedForwards(t testing.TB, h Harness) {
 		{"back", hubferry.Checkpoint{Position: hubferry.Position{Sequence: 4, Epoch: 2}, Incarnation: "one"}, false},
 		{"back in an older epoch", hubferry.Checkpoint{Position: hubferry.Position{Sequence: 4, Epoch: 1}, Incarnation: "one"}, false},
 		{"on in an older epoch", hubferry.Checkpoint{Position: hubferry.Position{Sequence: 6, Epoch: 1}, Incarnation: "one"}, true},
+		{"back in an incarnation that is not known", hubferry.Checkpoint{Position: hubferry.Position{Sequence: 5, Epoch: 1}}, false},
 		{"back in a newer epoch", hubferry.Checkpoint{Position: hubferry.Position{Sequence: 3, Epoch: 3}, Incarnation: "one"}, true},
 		{"back in another incarnation", hubferry.Checkpoint{Position: hubferry.Position{Sequence: 1}, Incarnation: "two"}, true},
+		{"on", hubferry.Checkpoint{Position: hubferry.Position{Sequence: 500}, Incarnation: "two"}, true},
+		{"back to a new beginning", hubferry.Checkpoint{Position: hubferry.Position{Sequence: -1}, Incarnation: "two", Beginning: 1}, true},
+		{"on from before the beginning", hubferry.Checkpoint{Position: hubferry.Position{Sequence: 501}, Incarnation: "two"}, false},
+		{"on from the beginning", hubferry.Checkpoint{Position: hubferry.Position{Sequence: 7}, Incarnation: "two", Beginning: 1}, true},
+		{"back to the beginning", hubferry.Checkpoint{Position: hubferry.Position{Sequence: -1}, Incarnation: "two", Beginning: 1}, false},
 	} {
 		before := checkpoints(t, s, Group)[at("0")]
-		err := fenced.SaveOwned(t.Context(), hubferry.Ownership{ID: at("0"), Owner: "a"}, step.c)
+		err := saveOwned(t.Context(), hubferry.Ownership{ID: at("0"), Owner: "a"}, step.c)
 		if step.moves && err != nil {
 			t.Errorf("%s: %v", step.name, err)
 		}
@@ -227,5 +249,38 @@ func checkFencedForwards(t testing.TB, h Harness) {
 		if diff := cmp.Diff(want, checkpoints(t, s, Group)[at("0")], same); diff != "" {
 			t.Errorf("%s: stored (-want +got):\n%s", step.name, diff)
 		}
+	}
+}
+
+// Who has lost a partition to another owner, and does not know it yet, saves nothing over
+// what that one has saved, not even a later position.
+func checkStaleOwner(t testing.TB, h Harness) {
+	victim, thief := open(t, h), open(t, h)
+	if saver(victim) == nil {
+		t.Skip("the store saves whatever it is given")
+	}
+	saves := func(s hubferry.CheckpointStore, owner string, n int64) error {
+		return saver(s)(t.Context(), hubferry.Ownership{ID: at("0"), Owner: owner}, sequence(n))
+	}
+	record := won(t, victim, hubferry.Ownership{ID: at("0"), Owner: "victim"})
+	if err := saves(victim, "victim", 5); err != nil {
+		t.Fatalf("the first owner saves: %v", err)
+	}
+	record.Owner = "thief"
+	won(t, thief, record)
+	checkpoints(t, thief, Group)
+	if err := saves(thief, "thief", 6); err != nil {
+		t.Fatalf("the second owner saves: %v", err)
+	}
+	for _, n := range []int64{5, 6, 9} {
+		if err := saves(victim, "victim", n); err == nil || hubferry.KindOf(err) != hubferry.Lost {
+			t.Errorf("the first owner saves %d: %v, want an error of kind %s", n, err, hubferry.Lost)
+		}
+	}
+	if got := checkpoints(t, victim, Group)[at("0")].Position.Sequence; got != 6 {
+		t.Errorf("the checkpoint is at %d, want 6", got)
+	}
+	if err := saves(thief, "thief", 7); err != nil {
+		t.Errorf("the second owner saves again: %v", err)
 	}
 }

@@ -215,6 +215,7 @@ func checkpointMutants() []mutant {
 			}
 		},
 		"no leader epoch": func(c *hubferry.Checkpoint) { c.Position.Epoch = 0 },
+		"no beginning":    func(c *hubferry.Checkpoint) { c.Beginning = 0 },
 		"no incarnation":  func(c *hubferry.Checkpoint) { c.Incarnation = "" },
 		"no time":         func(c *hubferry.Checkpoint) { c.Time = time.Time{} },
 		"never clean":     func(c *hubferry.Checkpoint) { c.Clean = false },
@@ -296,9 +297,16 @@ func checkpointMutants() []mutant {
 				return all, err
 			}}
 		}},
-		mutant{name: "saves for anybody", caught: []string{"Fenced", "FencedForwards"}, make: func(s *mem.Store) store {
+		mutant{name: "saves for anybody", caught: []string{"Fenced", "Forwards", "StaleOwner"}, make: func(s *mem.Store) store {
 			return &broken{Store: s, fence: func(ctx context.Context, o hubferry.Ownership, c hubferry.Checkpoint) error {
 				return s.SaveCheckpoint(ctx, o.ID, c)
+			}}
+		}},
+		mutant{name: "the sequence number alone decides", caught: []string{"Forwards"}, make: func(s *mem.Store) store {
+			return &broken{Store: s, fence: func(ctx context.Context, o hubferry.Ownership, c hubferry.Checkpoint) error {
+				bare := c
+				bare.Beginning = 0
+				return s.SaveOwned(ctx, o, bare)
 			}}
 		}},
 		mutant{name: "one document for the group", caught: []string{"Concurrent"}, make: documents()},

@@ -21,6 +21,9 @@ type Harness struct {
 	// Lose makes the next write through a handle succeed and answer with an error, as
 	// when a connection is cut in between. nil skips the cases that need it.
 	Lose func(t testing.TB, s hubferry.CheckpointStore)
+	// Away makes the store unreachable through a handle, and through no other, and
+	// reachable again. nil skips the case that needs it.
+	Away func(t testing.TB, s hubferry.CheckpointStore, away bool)
 }
 
 // Case is one rule for stores.

@@ -12,15 +12,31 @@ import (
 	"github.com/hubferry/hubferry/checkpoint/mem"
 )
 
-func TestConformance(t *testing.T) {
-	checkpointtest.Run(t, func(testing.TB) checkpointtest.Harness {
-		data := mem.New()
-		return checkpointtest.Harness{
-			Open:  func(testing.TB) hubferry.CheckpointStore { return data.Handle() },
-			Break: func(_ testing.TB, id hubferry.ID) { data.Break(id) },
-			Lose:  func(_ testing.TB, s hubferry.CheckpointStore) { loseOne(s.(*mem.Store)) },
-		}
-	})
+func TestConformance(t *testing.T) { checkpointtest.Run(t, harness) }
+
+func TestLeases(t *testing.T) {
+	for _, c := range checkpointtest.LeaseCases() {
+		t.Run(c.Name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { c.Check(t, harness(t)) })
+		})
+	}
+}
+
+func harness(testing.TB) checkpointtest.Harness {
+	data := mem.New()
+	return checkpointtest.Harness{
+		Open:  func(testing.TB) hubferry.CheckpointStore { return data.Handle() },
+		Break: func(_ testing.TB, id hubferry.ID) { data.Break(id) },
+		Lose:  func(_ testing.TB, s hubferry.CheckpointStore) { loseOne(s.(*mem.Store)) },
+		Away: func(_ testing.TB, s hubferry.CheckpointStore, away bool) {
+			s.(*mem.Store).SetFault(func(mem.Call) mem.Fault {
+				if away {
+					return mem.Fault{Err: errors.New("away")}
+				}
+				return mem.Fault{}
+			})
+		},
+	}
 }
 
 // loseOne loses the answer of the next write.

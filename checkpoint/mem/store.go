@@ -95,8 +95,7 @@ func (s *Store) SaveOwned(ctx context.Context, o hubferry.Ownership, c hubferry.
 		if now := d.ownership[o.ID]; now.Owner != o.Owner || o.Owner == "" {
 			return lost(o.ID, now.Owner)
 		}
-		if last, ok := d.checkpoints[o.ID]; ok && last.Err == nil && c.Position.Sequence < last.Position.Sequence &&
-			c.Incarnation == last.Incarnation && c.Position.Epoch <= last.Position.Epoch {
+		if last, ok := d.checkpoints[o.ID]; ok && last.Err == nil && c.Behind(&last) {
 			return behind(o.ID, last)
 		}
 		d.checkpoints[o.ID] = c

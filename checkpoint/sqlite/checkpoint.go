@@ -19,7 +19,7 @@ func (s *Store) ListCheckpoints(ctx context.Context, group hubferry.ID) (map[hub
 	err := s.read(ctx, func() error {
 		found = map[hubferry.ID]hubferry.Checkpoint{}
 		rows, err := s.reader.QueryContext(ctx,
-			"SELECT partition, sequence, offset, epoch, incarnation, time, clean, marks, states FROM checkpoint WHERE namespace = ? AND hub = ? AND consumer_group = ?",
+			"SELECT partition, sequence, offset, epoch, incarnation, beginning, time, clean, marks, states FROM checkpoint WHERE namespace = ? AND hub = ? AND consumer_group = ?",
 			group.Namespace, group.Hub, group.ConsumerGroup)
 		if err != nil {
 			return err
@@ -28,7 +28,7 @@ func (s *Store) ListCheckpoints(ctx context.Context, group hubferry.ID) (map[hub
 		for rows.Next() {
 			id := group.Group()
 			var r row
-			if err := rows.Scan(&id.Partition, &r.sequence, &r.offset, &r.epoch, &r.incarnation, &r.time, &r.clean, &r.marks, &r.states); err != nil {
+			if err := rows.Scan(&id.Partition, &r.sequence, &r.offset, &r.epoch, &r.incarnation, &r.beginning, &r.time, &r.clean, &r.marks, &r.states); err != nil {
 				return err
 			}
 			found[id] = r.decode(id)
@@ -52,16 +52,19 @@ func (s *Store) SaveCheckpoint(ctx context.Context, id hubferry.ID, c hubferry.C
 func (s *Store) SaveOwned(ctx context.Context, o hubferry.Ownership, c hubferry.Checkpoint) error {
 	return s.save(ctx, o.ID, c, func(ctx context.Context, tx *sql.Tx) error {
 		var owner string
-		var further sql.NullInt64
+		var sequence, epoch, beginning sql.NullInt64
+		var incarnation sql.NullString
 		err := tx.QueryRowContext(ctx,
-			`SELECT owner, (SELECT sequence FROM checkpoint AS c
-				WHERE c.namespace = o.namespace AND c.hub = o.hub AND c.consumer_group = o.consumer_group AND c.partition = o.partition
-				AND c.sequence > ? AND c.incarnation = ? AND c.epoch >= ?)
-			FROM ownership AS o WHERE namespace = ? AND hub = ? AND consumer_group = ? AND partition = ?`,
-			c.Position.Sequence, c.Incarnation, c.Position.Epoch,
-			o.ID.Namespace, o.ID.Hub, o.ID.ConsumerGroup, o.ID.Partition).Scan(&owner, &further)
+			`SELECT owner, sequence, epoch, incarnation, beginning
+			FROM ownership LEFT JOIN checkpoint USING (namespace, hub, consumer_group, partition)
+			WHERE namespace = ? AND hub = ? AND consumer_group = ? AND partition = ?`,
+			o.ID.Namespace, o.ID.Hub, o.ID.ConsumerGroup, o.ID.Partition).Scan(&owner, &sequence, &epoch, &incarnation, &beginning)
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return err
+		}
+		there := hubferry.Checkpoint{
+			Position:    hubferry.Position{Sequence: sequence.Int64, Epoch: int32(epoch.Int64)},
+			Incarnation: incarnation.String, Beginning: beginning.Int64,
 		}
 		var why error
 		switch {
@@ -69,8 +72,8 @@ func (s *Store) SaveOwned(ctx context.Context, o hubferry.Ownership, c hubferry.
 			why = fmt.Errorf("nobody owns %s", o.ID)
 		case owner != o.Owner:
 			why = fmt.Errorf("%s is owned by %q", o.ID, owner)
-		case further.Valid:
-			why = fmt.Errorf("the checkpoint of %s is already at %d", o.ID, further.Int64)
+		case sequence.Valid && c.Behind(&there):
+			why = fmt.Errorf("the checkpoint of %s is already at %d", o.ID, sequence.Int64)
 		default:
 			return nil
 		}
@@ -95,12 +98,12 @@ func (s *Store) save(ctx context.Context, id hubferry.ID, c hubferry.Checkpoint,
 			}
 		}
 		_, err := tx.ExecContext(ctx,
-			`INSERT INTO checkpoint (namespace, hub, consumer_group, partition, sequence, offset, epoch, incarnation, time, clean, marks, states)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+			`INSERT INTO checkpoint (namespace, hub, consumer_group, partition, sequence, offset, epoch, incarnation, beginning, time, clean, marks, states)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT DO UPDATE SET sequence = excluded.sequence, offset = excluded.offset, epoch = excluded.epoch, incarnation = excluded.incarnation,
-				time = excluded.time, clean = excluded.clean, marks = excluded.marks, states = excluded.states`,
+				beginning = excluded.beginning, time = excluded.time, clean = excluded.clean, marks = excluded.marks, states = excluded.states`,
 			id.Namespace, id.Hub, id.ConsumerGroup, id.Partition,
-			r.sequence, r.offset, r.epoch, r.incarnation, r.time, r.clean, r.marks, r.states)
+			r.sequence, r.offset, r.epoch, r.incarnation, r.beginning, r.time, r.clean, r.marks, r.states)
 		return err
 	})
 	return explain(s.path, op, err)
@@ -111,6 +114,7 @@ type row struct {
 	sequence            int64
 	offset, incarnation string
 	epoch, clean        int64
+	beginning           int64
 	time, marks, states sql.NullString
 }
 
@@ -125,7 +129,7 @@ type position struct {
 func encode(c hubferry.Checkpoint) (row, error) {
 	r := row{
 		sequence: c.Position.Sequence, offset: c.Position.Offset, epoch: int64(c.Position.Epoch),
-		incarnation: c.Incarnation,
+		incarnation: c.Incarnation, beginning: c.Beginning,
 	}
 	if c.Clean {
 		r.clean = 1
@@ -166,8 +170,8 @@ func encode(c hubferry.Checkpoint) (row, error) {
 func (r row) decode(id hubferry.ID) hubferry.Checkpoint {
 	c := hubferry.Checkpoint{
 		Position:    hubferry.Position{Sequence: r.sequence, Offset: r.offset, Epoch: int32(r.epoch)},
-		Incarnation: r.incarnation,
-		Clean:       r.clean != 0,
+		Incarnation: r.incarnation, Beginning: r.beginning,
+		Clean: r.clean != 0,
 	}
 	var errs []error
 	if r.time.Valid {

@@ -25,6 +25,7 @@ func Open(ctx context.Context, o Options, log *slog.Logger) (*Store, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
+	log = log.With("component", "checkpoint/sqlite")
 	path, err := filepath.Abs(cmp.Or(o.Path, DefaultFile))
 	if err != nil {
 		return nil, fmt.Errorf("open checkpoints: %w", err)

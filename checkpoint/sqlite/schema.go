@@ -44,6 +44,8 @@ CREATE TABLE checkpoint (
 	PRIMARY KEY (namespace, hub, consumer_group, partition)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE counter (n INTEGER NOT NULL) STRICT;
+`, `
+ALTER TABLE checkpoint ADD COLUMN beginning INTEGER NOT NULL DEFAULT 0; -- how often the task began anew
 `}
 
 // errForeign is a SQLite file that is not ours.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -94,6 +95,13 @@ func TestConformance(t *testing.T) {
 	checkpointtest.Run(t, harness("UPDATE checkpoint SET marks = '{' WHERE partition = ?"))
 }
 
+func TestLeases(t *testing.T) {
+	if testing.Short() {
+		t.Skip("leases take their time")
+	}
+	checkpointtest.RunLeases(t, harness(""))
+}
+
 // Whatever part of a record is bad, it stays alone with it.
 func TestBadRecords(t *testing.T) {
 	for _, statement := range []string{
@@ -111,6 +119,19 @@ func TestBadRecords(t *testing.T) {
 }
 
 var id = hubferry.ID{Namespace: "n", Hub: "h", ConsumerGroup: "g", Partition: "0"}
+
+// A file of an earlier release is brought up to date, with what it holds.
+func TestMigrate(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "checkpoints.db")
+	alter(t, path, "PRAGMA journal_mode = WAL; "+migrations[0]+fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = 1; ", applicationID)+
+		`INSERT INTO counter VALUES (1);
+		INSERT INTO checkpoint (namespace, hub, consumer_group, partition, sequence, offset, epoch, incarnation, clean)
+		VALUES ('n', 'h', 'g', '0', 7, '', 0, 'one', 1)`)
+	got, err := open(t, path).ListCheckpoints(t.Context(), id.Group())
+	if err != nil || got[id].Position.Sequence != 7 || got[id].Beginning != 0 || got[id].Incarnation != "one" {
+		t.Errorf("a checkpoint of an earlier release is %+v (%v)", got[id], err)
+	}
+}
 
 func TestOpenRefuses(t *testing.T) {
 	for name, tc := range map[string]struct {

@@ -64,7 +64,7 @@ func serveBench() int {
 }
 
 // benchServer has events in the first hub.
-func benchServer(b *testing.B, size int) *testServer {
+func benchServer(b testing.TB, size int) *testServer {
 	b.Helper()
 	cmd := exec.CommandContext(b.Context(), os.Args[0])
 	cmd.Env = append(os.Environ(), benchEnv+"=1")
@@ -124,13 +124,15 @@ func benchServer(b *testing.B, size int) *testServer {
 // What counts on a busy machine is cpu-ns/op, the CPU time of the client alone.
 func BenchmarkCopy(b *testing.B) {
 	for _, size := range []int{100, 1024} {
-		b.Run(fmt.Sprintf("driver/%dB", size), func(b *testing.B) { benchCopy(b, size, driverCopier) })
+		for _, client := range []string{ClientGoAMQP, ClientNative} {
+			b.Run(fmt.Sprintf("%s/%dB", client, size), func(b *testing.B) { benchCopy(b, size, driverCopier) })
+		}
 		b.Run(fmt.Sprintf("azeventhubs/%dB", size), func(b *testing.B) { benchCopy(b, size, sdkCopier) })
 	}
 }
 
 // copier makes a function that copies n events of a partition from its beginning.
-type copier func(b *testing.B, s *testServer) func(ctx context.Context, partition, n int) error
+type copier func(b testing.TB, s *testServer) func(ctx context.Context, partition, n int) error
 
 func benchCopy(b *testing.B, size int, with copier) {
 	s := benchServer(b, size)
@@ -155,7 +157,7 @@ func benchCopy(b *testing.B, size int, with copier) {
 	b.ReportMetric(float64(cpuTime(b)-cpu)/float64(b.N), "cpu-ns/op")
 }
 
-func driverCopier(b *testing.B, s *testServer) func(ctx context.Context, partition, n int) error {
+func driverCopier(b testing.TB, s *testServer) func(ctx context.Context, partition, n int) error {
 	c := connect(b, s.options(), hubferry.Env{})
 	source, err := c.Source(b.Context(), "from", &SourceOptions{ConsumerGroup: "copy"})
 	if err != nil {
@@ -204,7 +206,7 @@ func driverCopier(b *testing.B, s *testServer) func(ctx context.Context, partiti
 	}
 }
 
-func sdkCopier(b *testing.B, s *testServer) func(ctx context.Context, partition, n int) error {
+func sdkCopier(b testing.TB, s *testServer) func(ctx context.Context, partition, n int) error {
 	cs := s.connString(testKeyName, testKey)
 	consumer, err := azeventhubs.NewConsumerClientFromConnectionString(cs, "from", "copy", nil)
 	if err != nil {

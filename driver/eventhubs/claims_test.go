@@ -194,9 +194,17 @@ func TestPacer(t *testing.T) {
 		time.Sleep(time.Minute)
 		start := time.Now()
 		const n = 400
+		var at []time.Duration
 		for range n {
 			if err := p.wait(t.Context()); err != nil {
 				t.Fatal(err)
+			}
+			at = append(at, time.Since(start))
+		}
+		const allowed = 50 // by the service, in any second
+		for i := allowed; i < n; i++ {
+			if at[i]-at[i-allowed] < time.Second {
+				t.Fatalf("%d reads between %v and %v", allowed+1, at[i-allowed], at[i])
 			}
 		}
 		least := time.Second * (n - readBurst) / readsPerSecond
@@ -268,7 +276,7 @@ func TestCredit(t *testing.T) {
 	}
 	// Small events: the window grows to the prefetch.
 	for range 2000 {
-		c.received(200)
+		c.received(200, 200)
 		issued += int64(c.more(share)) - 1
 		if issued != c.outstanding || c.outstanding > 500 {
 			t.Fatalf("outstanding %d, issued %d", c.outstanding, issued)
@@ -279,7 +287,7 @@ func TestCredit(t *testing.T) {
 	}
 	// Large events: it shrinks to what fits, as fast as they come in.
 	for range 500 {
-		c.received(1 << 20)
+		c.received(1<<20, 1<<20)
 		c.more(share)
 	}
 	if c.outstanding*(1<<20) > share {
@@ -287,7 +295,7 @@ func TestCredit(t *testing.T) {
 	}
 	// However little there is, reading goes on.
 	for range 100 {
-		c.received(1 << 20)
+		c.received(1<<20, 1<<20)
 		c.more(1)
 	}
 	if c.outstanding < 1 {

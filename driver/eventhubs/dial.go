@@ -121,10 +121,17 @@ func (d *dialer) open(ctx, life context.Context) (net.Conn, error) {
 	secured := tls.Client(c, d.tls)
 	if err := secured.HandshakeContext(ctx); err != nil {
 		_ = c.Close()
-		return nil, err
+		return nil, &handshakeError{err}
 	}
 	return secured, nil
 }
+
+// handshakeError is a TLS handshake that failed.
+type handshakeError struct{ err error }
+
+func (e *handshakeError) Error() string { return "TLS handshake: " + e.err.Error() }
+
+func (e *handshakeError) Unwrap() error { return e.err }
 
 // openTCP connects to an address, through the proxy if there is one.
 func (d *dialer) openTCP(ctx context.Context, address string) (net.Conn, error) {

@@ -27,7 +27,7 @@ import (
 )
 
 // certificate makes a certificate for a name that signs itself.
-func certificate(t *testing.T, name string) (tls.Certificate, []byte) {
+func certificate(t testing.TB, name string) (tls.Certificate, []byte) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -161,7 +161,9 @@ func (p *tunnel) socks(c net.Conn, in *bufio.Reader) (string, error) {
 }
 
 // TestTransports sends and reads an event through every way to a namespace.
-func TestTransports(t *testing.T) {
+func TestTransports(t *testing.T) { eachClient(t, testTransports) }
+
+func testTransports(t *testing.T) {
 	cert, ca := certificate(t, "contoso.servicebus.windows.net")
 	s := startServer(t, func(o *hub.Options) {
 		o.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
@@ -226,7 +228,9 @@ func TestTransports(t *testing.T) {
 	}
 }
 
-func TestTransportErrors(t *testing.T) {
+func TestTransportErrors(t *testing.T) { eachClient(t, testTransportErrors) }
+
+func testTransportErrors(t *testing.T) {
 	cert, _ := certificate(t, "contoso.servicebus.windows.net")
 	_, other := certificate(t, "contoso.servicebus.windows.net")
 	s := startServer(t, func(o *hub.Options) {

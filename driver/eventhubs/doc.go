@@ -1,13 +1,14 @@
 // Package eventhubs is the driver for Azure Event Hubs, and for whatever speaks its
 // protocol: Microsoft's emulator, the embedded hub.
 //
-// It stands on Azure's AMQP library, go-amqp, and on azidentity, but not on the
-// azeventhubs SDK. That SDK gives every event without a message id a random one, which
-// would change events (INV-5), and repeats sends whose outcome is unknown, which would
-// hide duplicates. Nor are messages decoded by go-amqp, which cannot keep every type and
-// detaches a link on those that it does not know. The type wire, below go-amqp, hands
-// messages through it as they are, several at a time; package internal/amqpevent reads
-// and writes them.
+// It stands on an AMQP client and on azidentity, but not on the azeventhubs SDK. That SDK
+// gives every event without a message id a random one, which would change events (INV-5),
+// and repeats sends whose outcome is unknown, which would hide duplicates. The client is
+// Azure's library, go-amqp, or our own (package internal/amqpclient); see
+// ConnectionOptions.Client. Messages are in their encoding with both, and package
+// internal/amqpevent reads and writes them. go-amqp itself would decode them, and can
+// neither keep every type nor keep a link attached on those that it does not know: so the
+// type wire, below it, hands messages through it as they are, several at a time.
 //
 // # Configuration
 //
@@ -29,11 +30,12 @@
 //	Place.Incarnation           the hub's created time
 //	Content.Message             properties and header, with the types that AMQP demands
 //	Content.Properties          application properties: all types; of properties with one
-//	                            name only the last (reported)
+//	                            name the last, the others in hubferry-repeated
 //	Content.Annotations         message annotations, but not those of the service
 //	Content.Footer              footer
 //	BodyData                    one data section
-//	BodyNull                    no body section
+//	BodyNull                    an empty data section and the property hubferry-null-body;
+//	                            read from a message without body sections as well
 //	BodyAMQP                    the sections as they are
 //
 // A text that is not UTF-8 is carried as binary, and a property name that is not loses
@@ -43,8 +45,10 @@
 //
 // An event is refused (poison) when its content cannot be decoded, when a text key is
 // not UTF-8, or when a message property has a type that AMQP does not allow for it.
-// Whether the cloud service stores a message with no body section is not verified;
-// emulators and the embedded hub do.
+//
+// The two properties that begin with hubferry- are taken away again when they are read
+// (hubferry.MarkNullBody, hubferry.MarkRepeated): a Kafka record comes out of an event hub
+// as it went in.
 //
 // Annotations that are about one service or link stay behind: the three above,
 // x-opt-publisher-name, and com.microsoft:producer-* of idempotent producers.
@@ -59,6 +63,11 @@
 // service has rejected, and so not stored, is divided to find the event at fault.
 //
 // Event Hubs does not tell a sender where its events came to lie; Receipt.Last says so.
+// For effectively-once delivery (G-8) the writer reads its own hub: with the target's
+// tailConsumerGroup, without an epoch, to the end that the service names. Layout.Late is
+// sendTimeout: a batch that has missed it is not sent any more, and one that was sent is
+// taken to be stored within it or never. That the service stores at once what it has
+// received is an assumption; there is no way to call a batch back.
 //
 // # Ordering
 //
@@ -71,13 +80,18 @@
 // Batches are filled to what the link allows, to the byte, or to a share of the memory
 // budget when that is less; an event alone may always have all that the link allows. A
 // receiver asks for so many events ahead as fit its share of the budget, going by the
-// size of the largest of late: when events of a kilobyte are followed by events of a
-// megabyte, the share is exceeded once, by at most the prefetch.
+// size of the largest of late, and its session's window has no more frames than fit the
+// share if each is full. So what has come and waits stays within the share even when events
+// of a kilobyte are suddenly followed by events of a megabyte; one event always has room.
+// Frames of at most 4 KiB are asked for, which is what makes such a window useful.
 //
 // go-amqp itself keeps queues of about 120 KB for each open receiver and 80 KB for each
-// sender, beside the budget, most of which is never touched.
+// sender, beside the budget, most of which is never touched. The native client keeps
+// buffers of less than 1 MiB for each connection. Messages that come together share memory
+// of up to 32 KiB in it, so that an event that is kept can keep others of its partition.
 //
-// At most 40 management reads per second are made per namespace; the service allows 50.
+// At most 40 management reads per second are made per namespace, and never more than 50 in a
+// second, which the service allows. Each process counts for itself.
 //
 // # Not supported
 //

@@ -1,6 +1,10 @@
 package eventhubs
 
-import "github.com/hubferry/hubferry"
+import (
+	"strings"
+
+	"github.com/hubferry/hubferry"
+)
 
 // Driver returns the driver for Event Hubs and whatever speaks its protocol.
 func Driver() hubferry.Driver {
@@ -10,6 +14,7 @@ func Driver() hubferry.Driver {
 		Source:     func() hubferry.Options { return new(SourceOptions) },
 		Target:     func() hubferry.Options { return new(TargetOptions) },
 		Connect:    Connect,
+		GroupName:  strings.ToLower,
 		Caps: hubferry.Caps{
 			Source: true, Target: true, Partitions: true, Keys: true, NullBody: true,
 			Types: allKinds(), AMQPBodies: true, Annotations: true,

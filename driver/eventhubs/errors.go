@@ -6,30 +6,24 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
+	"syscall"
 	"time"
 
-	"github.com/Azure/go-amqp"
-
 	"github.com/hubferry/hubferry"
+	ours "github.com/hubferry/hubferry/internal/amqp"
 )
 
-// The conditions of Event Hubs that AMQP does not define. The others are go-amqp's.
+// Conditions that package amqp has no name for.
 const (
-	condServerBusy      amqp.ErrCond = "com.microsoft:server-busy"
-	condTimeout         amqp.ErrCond = "com.microsoft:timeout"
-	condCancelled       amqp.ErrCond = "com.microsoft:operation-cancelled"
-	condContainerClose  amqp.ErrCond = "com.microsoft:container-close"
-	condDisabled        amqp.ErrCond = "com.microsoft:entity-disabled"
-	condArgument        amqp.ErrCond = "com.microsoft:argument-error"
-	condOutOfRange      amqp.ErrCond = "com.microsoft:argument-out-of-range"
-	condGeoOffset       amqp.ErrCond = "com.microsoft:georeplication:invalid-offset"
-	condOutOfOrder      amqp.ErrCond = "com.microsoft:out-of-order-sequence"
-	condProducerStolen  amqp.ErrCond = "com.microsoft:producer-epoch-stolen"
-	condAuthFailed      amqp.ErrCond = "com.microsoft:auth-failed"
-	condAddressNotFound amqp.ErrCond = "com.microsoft:entity-not-found"
+	condGeoOffset          ours.Symbol = "com.microsoft:georeplication:invalid-offset"
+	condAuthFailed         ours.Symbol = "com.microsoft:auth-failed"
+	condAddressNotFound    ours.Symbol = "com.microsoft:entity-not-found"
+	condPreconditionFailed ours.Symbol = "amqp:precondition-failed"
+	condFrameSizeTooSmall  ours.Symbol = "amqp:frame-size-too-small"
 )
 
 // Pauses that the service asks for. Its own text for server-busy is "wait 4 seconds
@@ -58,39 +52,39 @@ type verdict struct {
 }
 
 // judge classifies a condition and its text.
-func judge(cond amqp.ErrCond, text string, at phase) verdict {
+func judge(cond ours.Symbol, text string, at phase) verdict {
 	switch cond {
-	case condServerBusy:
-		return verdict{kind: hubferry.Throttled, after: busyPause, hint: "the namespace is at its limit; add throughput units if it stays so"}
-	case amqp.ErrCondResourceLimitExceeded:
+	case ours.ErrServerBusy:
+		return verdict{kind: hubferry.Throttled, after: busyPause, hint: busyHint(text)}
+	case ours.ErrResourceLimitExceeded:
 		return verdict{kind: hubferry.Throttled, after: quotaPause, hint: quotaHint(text)}
-	case amqp.ErrCondNotFound, amqp.ErrCondResourceDeleted, condAddressNotFound:
+	case ours.ErrNotFound, ours.ErrResourceDeleted, condAddressNotFound:
 		return verdict{kind: hubferry.NotFound, hint: "check the names of hub and consumer group, and that they exist in this namespace"}
-	case condOutOfRange:
+	case ours.ErrArgumentOutOfRange:
 		return verdict{kind: hubferry.NotFound, hint: "the hub has fewer partitions"}
-	case condDisabled:
+	case ours.ErrEntityDisabled:
 		return verdict{kind: hubferry.NotFound, hint: "the hub is disabled; enable it in the portal"}
-	case amqp.ErrCondUnauthorizedAccess, condAuthFailed:
+	case ours.ErrUnauthorizedAccess, condAuthFailed:
 		return verdict{kind: hubferry.Unauthorized, hint: rightHint(text)}
-	case amqp.ErrCondStolen, condProducerStolen:
+	case ours.ErrLinkStolen, ours.ErrProducerEpochStolen:
 		return verdict{kind: hubferry.Lost, hint: stolenHint(text)}
-	case amqp.ErrCondMessageSizeExceeded:
+	case ours.ErrMessageSizeExceeded:
 		if at == phaseSend {
 			return verdict{kind: hubferry.TooLarge, hint: "the target's tier allows no larger event"}
 		}
 		return verdict{kind: hubferry.Fatal}
 	case condGeoOffset:
 		return verdict{kind: hubferry.Gap, hint: "the hub became geo-replicated, which changes its offsets"}
-	case condArgument:
+	case ours.ErrArgumentError:
 		if strings.Contains(text, "supplied offset") || strings.Contains(text, "supplied sequence number") {
 			return verdict{kind: hubferry.Gap, hint: "the hub ends before the stored position: it was created anew, or restored; see onGap"}
 		}
 		return verdict{kind: final(at)}
-	case amqp.ErrCondNotAllowed, amqp.ErrCondNotImplemented, amqp.ErrCondDecodeError, amqp.ErrCondInvalidField,
-		amqp.ErrCondPreconditionFailed, amqp.ErrCondFrameSizeTooSmall, condOutOfOrder:
+	case ours.ErrNotAllowed, ours.ErrNotImplemented, ours.ErrDecodeError, ours.ErrInvalidField,
+		condPreconditionFailed, condFrameSizeTooSmall, ours.ErrOutOfOrderSequence:
 		return verdict{kind: final(at)}
 	default:
-		// condTimeout, condCancelled, condContainerClose, internal errors, forced
+		// Time-outs, cancelled operations, closed containers, internal errors, forced
 		// detaches and closes, errors of sessions, and whatever is new: they pass.
 		return verdict{kind: hubferry.Transient}
 	}
@@ -103,6 +97,16 @@ func final(at phase) hubferry.ErrorKind {
 		return hubferry.Refused
 	}
 	return hubferry.Fatal
+}
+
+// busyHint is for the service's own throttling ("... is being throttled. Error code :
+// 50002 ..."). Other reasons to be busy, a full disk of an embedded hub say, stand in the
+// text.
+func busyHint(text string) string {
+	if strings.Contains(text, "throttled") {
+		return "the namespace is at its limit; add throughput units if it stays so"
+	}
+	return ""
 }
 
 func quotaHint(text string) string {
@@ -132,27 +136,11 @@ func stolenHint(text string) string {
 	return ""
 }
 
-// serviceError is an AMQP error in words.
-type serviceError struct{ err *amqp.Error }
-
-func (e *serviceError) Error() string {
-	if e.err.Description == "" {
-		return string(e.err.Condition)
-	}
-	return string(e.err.Condition) + ": " + e.err.Description
-}
-
-func (e *serviceError) Unwrap() error { return e.err }
-
-// classify makes an Error of whatever go-amqp, the network or the service said.
+// classify makes an Error of whatever the AMQP client, the network or the service said. What is
+// classified already stays as it is: its Op says where, such as "connect to host:5671".
 func classify(op string, place *hubferry.Place, err error, at phase) *hubferry.Error {
 	if e, ok := errors.AsType[*hubferry.Error](err); ok {
-		if e.Place != nil || place == nil {
-			return e
-		}
-		placed := *e
-		placed.Place = place
-		return &placed
+		return e
 	}
 	e := &hubferry.Error{Kind: hubferry.Transient, Op: op, Place: place, Err: err}
 	if reply, ok := errors.AsType[*replyError](err); ok {
@@ -160,9 +148,9 @@ func classify(op string, place *hubferry.Place, err error, at phase) *hubferry.E
 		e.Kind, e.After, e.Hint = v.kind, v.after, v.hint
 		return e
 	}
-	if remote, ok := errors.AsType[*amqp.Error](err); ok {
+	if remote, ok := errors.AsType[*ours.Error](err); ok {
 		v := judge(remote.Condition, remote.Description, at)
-		e.Kind, e.After, e.Hint, e.Err = v.kind, v.after, v.hint, &serviceError{remote}
+		e.Kind, e.After, e.Hint, e.Err = v.kind, v.after, v.hint, remote
 		return e
 	}
 	if at == phaseConnect {
@@ -170,6 +158,8 @@ func classify(op string, place *hubferry.Place, err error, at phase) *hubferry.E
 	}
 	return e
 }
+
+const plainHint = "the server speaks no TLS there; for an emulator add UseDevelopmentEmulator=true to the connection string"
 
 // judgeDial classifies what connecting can fail with.
 func judgeDial(err error) (kind hubferry.ErrorKind, hint string) {
@@ -186,7 +176,10 @@ func judgeDial(err error) (kind hubferry.ErrorKind, hint string) {
 		return hubferry.Unauthorized, "the server's certificate is not valid"
 	}
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
-		return hubferry.Transient, "the server speaks no TLS there; for an emulator add UseDevelopmentEmulator=true to the connection string"
+		return hubferry.Transient, plainHint
+	}
+	if _, ok := errors.AsType[*handshakeError](err); ok && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)) {
+		return hubferry.Transient, "perhaps " + plainHint // servers without TLS hang up on a handshake
 	}
 	if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound {
 		return hubferry.Transient, "check the name of the namespace"
@@ -217,19 +210,19 @@ func (e *replyError) Error() string {
 // one of HTTP's.
 func (e *replyError) judge() verdict {
 	if e.condition != "" {
-		return judge(amqp.ErrCond(e.condition), e.text, phaseConnect)
+		return judge(ours.Symbol(e.condition), e.text, phaseConnect)
 	}
 	switch e.status {
 	case http.StatusUnauthorized:
-		return judge(amqp.ErrCondUnauthorizedAccess, e.text, phaseConnect)
+		return judge(ours.ErrUnauthorizedAccess, e.text, phaseConnect)
 	case http.StatusForbidden, http.StatusTooManyRequests:
-		return judge(amqp.ErrCondResourceLimitExceeded, e.text, phaseConnect)
+		return judge(ours.ErrResourceLimitExceeded, e.text, phaseConnect)
 	case http.StatusNotFound:
-		return judge(amqp.ErrCondNotFound, e.text, phaseConnect)
+		return judge(ours.ErrNotFound, e.text, phaseConnect)
 	case http.StatusGone:
-		return judge(amqp.ErrCondStolen, e.text, phaseConnect)
+		return judge(ours.ErrLinkStolen, e.text, phaseConnect)
 	case http.StatusServiceUnavailable:
-		return judge(condServerBusy, e.text, phaseConnect)
+		return judge(ours.ErrServerBusy, e.text, phaseConnect)
 	case http.StatusBadRequest, http.StatusNotImplemented:
 		return verdict{kind: hubferry.Fatal}
 	default:

@@ -5,8 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-
-	"github.com/Azure/go-amqp"
+	"time"
 
 	"github.com/hubferry/hubferry"
 	ours "github.com/hubferry/hubferry/internal/amqp"
@@ -19,16 +18,14 @@ type lane struct {
 	place   *hubferry.Place
 	encoder *amqpevent.Encoder
 
-	buf  []byte // encoded messages of a batch, one after the other
-	ends []int  // where each of them ends
-	data [][]byte
+	buf []byte // the data sections of a batch, each with an encoded message
 
 	// shrunk bounds batches after the service found one too large that its link allows.
 	shrunk int
 
 	mu      sync.Mutex
-	session *amqp.Session
-	sender  *amqp.Sender
+	session session
+	sender  sender
 	closed  bool
 }
 
@@ -94,7 +91,7 @@ type limits struct {
 	batch   int // of several events
 }
 
-func (l *lane) limit(sender *amqp.Sender) limits {
+func (l *lane) limit(sender sender) limits {
 	most := assumedLimit
 	if n := sender.MaxMessageSize(); n > 0 {
 		most = int(min(n, 1<<30))
@@ -112,33 +109,38 @@ func (l *lane) limit(sender *amqp.Sender) limits {
 // fill encodes as many events as fit one batch and returns their number. The error is
 // about the event after them; it is nil if that only did not fit any more.
 func (l *lane) fill(events []*hubferry.Event, limit limits) (n int, err error) {
-	if cap(l.buf) > max(limit.batch, keptBuffer) {
+	// What append has made of a full batch is kept, or every batch would grow it anew.
+	if cap(l.buf) > 2*max(limit.batch, keptBuffer) {
 		l.buf = nil
 	}
-	l.buf, l.ends = l.buf[:0], l.ends[:0]
-	size := 0 // of the batch: a data section for each message, and nothing else
+	l.buf = l.buf[:0]
 	for _, e := range events {
 		start := len(l.buf)
-		if l.buf, err = l.encoder.Append(l.buf, e); err != nil {
+		out, mark := ours.BeginData(l.buf)
+		if out, err = l.encoder.Append(out, e); err != nil {
 			err = l.refused(hubferry.Refused, err, "it is not sent; see onError")
 			break
 		}
-		length := len(l.buf) - start
-		size += length + ours.DataOverhead(length)
-		switch {
-		case n == 0 && size > limit.message:
-			err = l.refused(hubferry.TooLarge, fmt.Errorf("the event takes %d bytes with its provenance, and %d are allowed", size, limit.message),
-				"provenance: standard or none makes events smaller")
-		case n > 0 && size > limit.batch:
+		l.buf = ours.EndData(out, mark)
+		if size := len(l.buf); n == 0 && size > limit.message {
+			err = l.tooLarge(size, limit.message)
+			break
+		} else if n > 0 && size > limit.batch {
 			l.buf = l.buf[:start]
-		default:
-			l.ends = append(l.ends, len(l.buf))
-			n++
-			continue
+			break
 		}
-		break
+		n++
 	}
 	return n, err
+}
+
+// tooLarge is the error for an event that no batch can hold.
+func (l *lane) tooLarge(size, allowed int) error {
+	with, hint := " with its provenance", "provenance: standard or none makes events smaller"
+	if l.w.trail.Mode == hubferry.TrailNone {
+		with, hint = "", ""
+	}
+	return l.refused(hubferry.TooLarge, fmt.Errorf("the event takes %d bytes%s, and %d are allowed", size, with, allowed), hint)
 }
 
 func (l *lane) refused(kind hubferry.ErrorKind, err error, hint string) error {
@@ -147,32 +149,26 @@ func (l *lane) refused(kind hubferry.ErrorKind, err error, hint string) error {
 
 // send sends what fill has encoded and waits for the outcome. An error that leaves the
 // link in doubt closes it.
-func (l *lane) send(ctx context.Context, sender *amqp.Sender) *hubferry.Error {
-	l.data = l.data[:0]
-	start := 0
-	for _, end := range l.ends {
-		l.data = append(l.data, l.buf[start:end])
-		start = end
+func (l *lane) send(ctx context.Context, sender sender) *hubferry.Error {
+	if at, ok := ctx.Deadline(); ok && !time.Now().Before(at) {
+		// The process was frozen meanwhile: whoever took over does not expect this any more (G-9).
+		return l.failed(ctx, errSendTimeout, false)
 	}
-	receipt, err := sender.SendWithReceipt(ctx, &amqp.Message{Format: ours.FormatBatch, Data: l.data}, nil)
+	outcome, sent, err := sender.SendBatch(ctx, l.buf)
 	if err != nil {
+		l.buf = nil // the client may not have done with it
 		l.drop()
-		return l.failed(ctx, err, !unsent(err))
+		return l.failed(ctx, err, sent)
 	}
-	state, err := outcome(ctx, receipt)
-	if err != nil {
-		l.drop()
-		return l.failed(ctx, err, true)
-	}
-	switch s := state.(type) {
-	case *amqp.StateAccepted:
+	switch outcome.Code {
+	case ours.CodeAccepted:
 		return nil
-	case *amqp.StateRejected:
-		if s.Error == nil {
+	case ours.CodeRejected:
+		if outcome.Error == nil {
 			return l.failed(ctx, errReleased, false)
 		}
-		return classify("send", l.place, s.Error, phaseSend)
-	case *amqp.StateReleased, *amqp.StateModified:
+		return classify("send", l.place, outcome.Error, phaseSend)
+	case ours.CodeReleased, ours.CodeModified:
 		// Neither accepted nor rejected: the service did not act on it. go-amqp's own Send
 		// takes this for success.
 		return l.failed(ctx, errReleased, false)
@@ -180,30 +176,6 @@ func (l *lane) send(ctx context.Context, sender *amqp.Sender) *hubferry.Error {
 		l.drop()
 		return l.failed(ctx, errNoOutcome, true)
 	}
-}
-
-// outcome waits for the state of a delivery. When the answer and the end of the link
-// have both come, go-amqp returns either by chance; asking again finds the answer, and
-// an outcome that is known is worth it (G-9).
-func outcome(ctx context.Context, receipt amqp.SendReceipt) (state amqp.DeliveryState, err error) {
-	const tries = 10
-	for range tries {
-		if state, err = receipt.Wait(ctx); err == nil {
-			return state, nil
-		}
-	}
-	return nil, err
-}
-
-// unsent reports whether an error of SendWithReceipt says that the last frame of the
-// message was not written: no credit came, the context ended before, or go-amqp itself
-// refused it. Without its last frame a message is never stored.
-func unsent(err error) bool {
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return true
-	}
-	_, local := err.(*amqp.Error) //nolint:errorlint // wrapped, it would be the peer's
-	return local
 }
 
 // failed classifies an error of sending. Unsure means that the batch may be stored all
@@ -230,14 +202,14 @@ func (l *lane) failed(ctx context.Context, err error, unsure bool) *hubferry.Err
 }
 
 // link returns the sender, opening the link if there is none that is alive.
-func (l *lane) link(ctx context.Context) (*amqp.Sender, error) {
+func (l *lane) link(ctx context.Context) (sender, error) {
 	l.mu.Lock()
 	sender, closed := l.sender, l.closed
 	l.mu.Unlock()
 	switch {
 	case closed:
 		return nil, hubferry.ErrClosed
-	case sender != nil && alive(ctx, sender):
+	case sender != nil && sender.Alive(ctx):
 		return sender, nil
 	case sender != nil: // lost while nothing was under way: no outcome is in doubt
 		l.drop()
@@ -247,10 +219,10 @@ func (l *lane) link(ctx context.Context) (*amqp.Sender, error) {
 	if err != nil {
 		return nil, classify(op, l.place, err, phaseConnect)
 	}
-	sender, err = session.NewSender(ctx, l.w.hub+"/Partitions/"+l.place.Partition, &amqp.SenderOptions{
-		SettlementMode:              amqp.SenderSettleModeMixed.Ptr(),
-		RequestedReceiverSettleMode: amqp.ReceiverSettleModeFirst.Ptr(),
-		DesiredCapabilities:         []string{capGeo},
+	sender, err = session.Sender(ctx, linkOptions{
+		address:      l.w.hub + "/Partitions/" + l.place.Partition,
+		settle:       settleMixed,
+		capabilities: []ours.Symbol{capGeo},
 	})
 	if err != nil {
 		l.w.c.closeSession(ctx, session)
@@ -268,15 +240,6 @@ func (l *lane) link(ctx context.Context) (*amqp.Sender, error) {
 		return nil, hubferry.ErrClosed
 	}
 	return sender, nil
-}
-
-// alive reports whether a link is attached. go-amqp offers no question for it, but it
-// looks at the link before it looks at the message: of a message that can never be sent
-// (its tag is too long) it complains only if the link is alive.
-func alive(ctx context.Context, s *amqp.Sender) bool {
-	_, err := s.SendWithReceipt(ctx, &amqp.Message{DeliveryTag: make([]byte, 33)}, nil)
-	local, ok := err.(*amqp.Error) //nolint:errorlint // wrapped, it would be the peer's
-	return ok && local.Condition == amqp.ErrCondMessageSizeExceeded
 }
 
 // drop closes the link, in the background: nothing depends on the peer's answer.

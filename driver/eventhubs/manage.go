@@ -32,7 +32,7 @@ const readTimeout = 30 * time.Second
 func (c *connection) readHub(ctx context.Context, hub string) (hubInfo, error) {
 	f := readFlight[hubInfo](c, "hub", hub, "")
 	return f.fresh(ctx, c.spawn, func(life context.Context) (hubInfo, error) {
-		body, err := c.read(life, hub, map[string]any{"type": "com.microsoft:eventhub"})
+		body, err := c.read(life, hub, ours.Map{{Key: "type", Value: "com.microsoft:eventhub"}})
 		if err != nil {
 			return hubInfo{}, err
 		}
@@ -44,7 +44,7 @@ func (c *connection) readHub(ctx context.Context, hub string) (hubInfo, error) {
 func (c *connection) readPartition(ctx context.Context, hub, partition string) (partitionInfo, error) {
 	f := readFlight[partitionInfo](c, "partition", hub, partition)
 	return f.fresh(ctx, c.spawn, func(life context.Context) (partitionInfo, error) {
-		body, err := c.read(life, hub, map[string]any{"type": "com.microsoft:partition", "partition": partition})
+		body, err := c.read(life, hub, ours.Map{{Key: "type", Value: "com.microsoft:partition"}, {Key: "partition", Value: partition}})
 		if err != nil {
 			return partitionInfo{}, err
 		}
@@ -66,7 +66,7 @@ func readFlight[T any](c *connection, what, hub, partition string) *flight[T] {
 }
 
 // read makes one READ request.
-func (c *connection) read(life context.Context, hub string, props map[string]any) (ours.Map, error) {
+func (c *connection) read(life context.Context, hub string, props ours.Map) (ours.Map, error) {
 	ctx, cancel := context.WithTimeout(life, readTimeout)
 	defer cancel()
 	a, err := c.get(ctx)
@@ -84,7 +84,8 @@ func (c *connection) read(life context.Context, hub string, props map[string]any
 	if err := c.pace.wait(ctx); err != nil {
 		return nil, err
 	}
-	props["operation"], props["name"], props["security_token"] = "READ", hub, t.text
+	props = append(props, ours.Pair{Key: "operation", Value: "READ"}, ours.Pair{Key: "name", Value: hub},
+		ours.Pair{Key: "security_token", Value: t.text})
 	answer, err := c.request(ctx, a, &a.management, managementNode, nil, props)
 	if err != nil {
 		return nil, classify(op, nil, err, phaseConnect)
@@ -180,7 +181,8 @@ func (c *connection) readAll(ctx context.Context, hub string, partitions []strin
 }
 
 // pacer keeps management reads below the service's limit of 50 per second and
-// namespace, with room for other clients. A nil pacer does not wait.
+// namespace: a burst and what is allowed in the second after it are within it together.
+// A nil pacer does not wait.
 type pacer struct {
 	mu   sync.Mutex
 	next time.Time
@@ -188,7 +190,7 @@ type pacer struct {
 
 const (
 	readsPerSecond = 40
-	readBurst      = 40
+	readBurst      = 10
 )
 
 func (p *pacer) wait(ctx context.Context) error {

@@ -28,6 +28,7 @@ type merges struct {
 	mu     sync.Mutex
 	byPeer map[uint16]*inbound // by the channel on which the peer sends
 	byOurs map[uint16]*inbound // by the channel on which we do
+	bounds map[string]*bound   // of links that are being attached, by their names
 }
 
 // inbound is what merges knows of a session.
@@ -37,6 +38,9 @@ type inbound struct {
 	merge   bool
 	partial bool   // a delivery of several frames is under way
 	extra   uint32 // deliveries that go-amqp has not counted
+	next    uint32 // the id that the peer's next transfer has
+	bound   *bound // nil: none
+	whole   int64  // bytes of a delivery that is under way
 }
 
 // received appends the body of a begin, end or flow, as go-amqp is to see it.
@@ -47,7 +51,7 @@ func (m *merges) received(dst []byte, code uint64, f *ours.Frame) []byte {
 	case ours.CodeBegin:
 		var b ours.Begin
 		if _, err := b.Decode(f.Body); err == nil && b.RemoteChannel.OK {
-			m.begin(f.Channel, b.RemoteChannel.V)
+			m.begin(f.Channel, b.RemoteChannel.V, b.NextOutgoingID)
 		}
 	case ours.CodeEnd:
 		if s := m.byPeer[f.Channel]; s != nil {
@@ -67,11 +71,11 @@ func (m *merges) received(dst []byte, code uint64, f *ours.Frame) []byte {
 	return append(dst, f.Body...)
 }
 
-func (m *merges) begin(peer, local uint16) {
+func (m *merges) begin(peer, local uint16, next uint32) {
 	if m.byPeer == nil {
 		m.byPeer, m.byOurs = map[uint16]*inbound{}, map[uint16]*inbound{}
 	}
-	s := &inbound{ours: local}
+	s := &inbound{ours: local, next: next}
 	m.byPeer[peer], m.byOurs[local] = s, s
 }
 
@@ -86,25 +90,45 @@ func (m *merges) attached(channel uint16, sends bool) {
 }
 
 // part notes a frame of a delivery, and reports whether it is a whole one that others
-// may be merged with.
-func (m *merges) part(channel uint16, more bool) bool {
+// may be merged with. It returns a bound that is to be looked at because of it.
+func (m *merges) part(channel uint16, t *ours.Transfer, payload []byte) (merge bool, due *bound) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := m.byPeer[channel]
 	if s == nil {
-		return false
+		return false, nil
 	}
+	more := t.More && !t.Aborted
 	whole := !s.partial && !more
 	s.partial = more
-	return whole && s.merge
+	s.came(t, int64(len(payload)))
+	if b := s.bound; b != nil && more && b.due() {
+		due = b // in the middle of a delivery nobody else would ask
+	}
+	return whole && s.merge && !t.Aborted, due
 }
 
-// add notes that n deliveries were merged into another.
-func (m *merges) add(channel uint16, n uint32) {
+// came counts a frame.
+func (s *inbound) came(t *ours.Transfer, bytes int64) {
+	s.next++
+	if s.whole += bytes; t.Aborted {
+		s.whole = 0
+	}
+	if t.More && !t.Aborted {
+		s.bound.came(0, s.whole)
+		return
+	}
+	s.bound.came(s.whole, 0)
+	s.whole = 0
+}
+
+// merged notes that a delivery was merged into another.
+func (m *merges) merged(channel uint16, t *ours.Transfer, payload []byte) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if s := m.byPeer[channel]; s != nil {
-		s.extra += n
+		s.extra++
+		s.came(t, int64(len(payload)))
 	}
 }
 
@@ -114,14 +138,22 @@ func (m *merges) sent(frame []byte) []byte {
 	if len(frame) <= head || frame[5] != ours.TypeAMQP {
 		return frame
 	}
-	if code, err := ours.BodyCode(frame[head:]); err != nil || code != ours.CodeFlow {
+	code, err := ours.BodyCode(frame[head:])
+	if err != nil || code != ours.CodeFlow && code != ours.CodeAttach {
 		return frame
 	}
 	channel := binary.BigEndian.Uint16(frame[6:])
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := m.byOurs[channel]
-	if s == nil || s.extra == 0 {
+	if s == nil {
+		return frame
+	}
+	if code == ours.CodeAttach {
+		m.attach(s, frame[head:])
+		return frame
+	}
+	if s.extra == 0 && s.bound == nil {
 		return frame
 	}
 	var w ours.Flow
@@ -131,6 +163,9 @@ func (m *merges) sent(frame []byte) []byte {
 	w.NextIncomingID.V += s.extra
 	w.DeliveryCount.V += s.extra
 	w.LinkCredit.V -= s.extra
+	if s.bound != nil {
+		w.NextIncomingID, w.IncomingWindow = ours.Some(s.next), s.bound.window.Open()
+	}
 	return ours.AppendFrame(nil, channel, &w)
 }
 

@@ -4,23 +4,23 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/hubferry/hubferry"
+	"github.com/hubferry/hubferry/internal/entra"
 )
 
 // The values of ConnectionOptions.Credential.
 const (
-	CredentialDefault           = "default"
-	CredentialManagedIdentity   = "managed-identity"
-	CredentialWorkloadIdentity  = "workload-identity"
-	CredentialEnvironment       = "environment"
-	CredentialAzureCLI          = "azure-cli"
-	CredentialClientSecret      = "client-secret"
-	CredentialClientCertificate = "client-certificate"
+	CredentialDefault           = entra.Default
+	CredentialManagedIdentity   = entra.ManagedIdentity
+	CredentialWorkloadIdentity  = entra.WorkloadIdentity
+	CredentialEnvironment       = entra.Environment
+	CredentialAzureCLI          = entra.AzureCLI
+	CredentialClientSecret      = entra.ClientSecret
+	CredentialClientCertificate = entra.ClientCertificate
 )
 
 // The values of ConnectionOptions.Transport.
@@ -29,9 +29,15 @@ const (
 	TransportWebSocket = "websocket"
 )
 
+// The values of ConnectionOptions.Client.
+const (
+	ClientGoAMQP = "go-amqp"
+	ClientNative = "native"
+)
+
 // Defaults and bounds of the options.
 const (
-	defaultPrefetch    = 500
+	defaultPrefetch    = 2000
 	maxPrefetch        = 5000 // go-amqp's session window
 	defaultIdleTimeout = time.Minute
 	minIdleTimeout     = 2 * time.Second
@@ -58,6 +64,7 @@ type ConnectionOptions struct {
 	TLS            TLSOptions      `yaml:"tls" jsonschema_description:"Settings of TLS, for endpoints with a certificate of their own."`
 	Proxy          hubferry.Secret `yaml:"proxy" jsonschema_description:"The URL of a proxy: http://, https:// or socks5://, with user and password if it asks for them. With transport websocket the default is that of HTTPS_PROXY."`
 
+	Client      string        `yaml:"client" jsonschema:"enum=native,enum=go-amqp,default=native" jsonschema_description:"The AMQP client: 'native' is the program's own, which takes less CPU for each event; 'go-amqp' is Azure's library."`
 	ID          string        `yaml:"id" jsonschema_description:"Overrides the identity of the namespace in provenance and checkpoints. Set it where one namespace is reached under several names."`
 	IdleTimeout time.Duration `yaml:"idleTimeout" jsonschema:"default=1m" jsonschema_description:"A connection that was silent for so long is dead. At least 2s."`
 	Trace       bool          `yaml:"trace" jsonschema_description:"Log one line for each AMQP frame, without secrets and without bodies."`
@@ -73,7 +80,7 @@ type TLSOptions struct {
 // SourceOptions say how to read a hub.
 type SourceOptions struct {
 	ConsumerGroup string `yaml:"consumerGroup" jsonschema:"required" jsonschema_description:"The consumer group, which belongs to this task alone. There is no default, so that two tasks never share $Default by accident."`
-	Prefetch      int    `yaml:"prefetch" jsonschema:"default=500" jsonschema_description:"How many events of a partition may be on their way ahead of their use, at most 5000. Fewer when they are large, so that the memory budget holds."`
+	Prefetch      int    `yaml:"prefetch" jsonschema:"default=2000" jsonschema_description:"How many events of a partition may be on their way ahead of their use, at most 5000. Fewer when they are large, so that the memory budget holds."`
 	OwnerLevel    int64  `yaml:"ownerLevel" jsonschema:"default=0" jsonschema_description:"The least epoch to open receivers with. Raise it to take a consumer group over from a program that uses a higher one."`
 	Compacted     bool   `yaml:"compacted" jsonschema_description:"The hub is compacted: its sequence numbers have holes that are no gaps."`
 }
@@ -81,8 +88,8 @@ type SourceOptions struct {
 // TargetOptions say how to write to hubs.
 type TargetOptions struct {
 	MaxMessageSize    int           `yaml:"maxMessageSize" jsonschema_description:"The largest batch to send, in bytes. The default is what the service allows; a larger value has no effect."`
-	SendTimeout       time.Duration `yaml:"sendTimeout" jsonschema:"default=1m" jsonschema_description:"How long a batch may wait for the service's answer. Then its outcome is unknown."`
-	TailConsumerGroup string        `yaml:"tailConsumerGroup" jsonschema:"default=$Default" jsonschema_description:"The consumer group with which the end of the target is read to find what was already delivered. Nobody may hold it with an epoch."`
+	SendTimeout       time.Duration `yaml:"sendTimeout" jsonschema:"default=1m" jsonschema_description:"How long a batch may wait for the service's answer. Then its outcome is unknown. With delivery effectively-once a take-over after a crash waits so long, too, so all instances need the same."`
+	TailConsumerGroup string        `yaml:"tailConsumerGroup" jsonschema:"default=$Default" jsonschema_description:"The consumer group with which the end of the target is read, with delivery effectively-once, to find what was already delivered. Nobody may hold it with an epoch."`
 }
 
 var (
@@ -117,75 +124,21 @@ func (o *ConnectionOptions) Validate() []hubferry.Problem {
 			p.add("namespace", "%v; it looks like contoso.servicebus.windows.net", err)
 		}
 	}
-	o.validateCredential(&p)
+	instead := ""
+	if !o.ConnectionString.IsZero() {
+		instead = "the connection string has a key"
+	}
+	p = append(p, o.signIn().Problems(instead)...)
 	o.validateTransport(&p)
 	return p
 }
 
-// credentialFields are the fields that belong to some credentials only: those that
-// need the field, and those that may have it.
-var credentialFields = []struct {
-	name       string
-	set        func(o *ConnectionOptions) bool
-	need, have []string
-}{
-	{
-		"tenantId", func(o *ConnectionOptions) bool { return o.TenantID != "" },
-		[]string{CredentialClientSecret, CredentialClientCertificate},
-		[]string{CredentialWorkloadIdentity, CredentialAzureCLI, CredentialDefault},
-	},
-	{
-		"clientId", func(o *ConnectionOptions) bool { return o.ClientID != "" },
-		[]string{CredentialClientSecret, CredentialClientCertificate},
-		[]string{CredentialWorkloadIdentity, CredentialManagedIdentity},
-	},
-	{
-		"clientSecret", func(o *ConnectionOptions) bool { return !o.ClientSecret.IsZero() },
-		[]string{CredentialClientSecret},
-		nil,
-	},
-	{
-		"certificateFile", func(o *ConnectionOptions) bool { return o.CertificateFile != "" },
-		[]string{CredentialClientCertificate},
-		nil,
-	},
-	{
-		"certificatePassword", func(o *ConnectionOptions) bool { return !o.CertificatePassword.IsZero() },
-		nil,
-		[]string{CredentialClientCertificate},
-	},
-}
-
-func (o *ConnectionOptions) validateCredential(p *problems) {
-	known := []string{
-		CredentialDefault, CredentialManagedIdentity, CredentialWorkloadIdentity, CredentialEnvironment,
-		CredentialAzureCLI, CredentialClientSecret, CredentialClientCertificate,
+// signIn returns the settings that belong to the credential.
+func (o *ConnectionOptions) signIn() *entra.Settings {
+	return &entra.Settings{
+		Credential: o.Credential, TenantID: o.TenantID, ClientID: o.ClientID, ClientSecret: o.ClientSecret,
+		CertificateFile: o.CertificateFile, CertificatePassword: o.CertificatePassword,
 	}
-	credential := o.credential()
-	if !o.ConnectionString.IsZero() {
-		if o.Credential != "" {
-			p.add("credential", "leave it out: the connection string has a key")
-		}
-		credential = ""
-	} else if !slices.Contains(known, credential) {
-		p.add("credential", "%q is not known; use one of %s", credential, strings.Join(known, ", "))
-		return
-	}
-	for _, f := range credentialFields {
-		switch set := f.set(o); {
-		case set && !slices.Contains(f.need, credential) && !slices.Contains(f.have, credential):
-			p.add(f.name, "it is for credential %s only", strings.Join(append(slices.Clone(f.need), f.have...), ", "))
-		case !set && slices.Contains(f.need, credential):
-			p.add(f.name, "credential %s needs it", credential)
-		}
-	}
-}
-
-func (o *ConnectionOptions) credential() string {
-	if o.Credential == "" {
-		return CredentialDefault
-	}
-	return o.Credential
 }
 
 func (o *ConnectionOptions) validateTransport(p *problems) {
@@ -193,6 +146,11 @@ func (o *ConnectionOptions) validateTransport(p *problems) {
 	case "", TransportAMQP, TransportWebSocket:
 	default:
 		p.add("transport", "%q is not known; use %s or %s", o.Transport, TransportAMQP, TransportWebSocket)
+	}
+	switch o.Client {
+	case "", ClientGoAMQP, ClientNative:
+	default:
+		p.add("client", "%q is not known; use %s or %s", o.Client, ClientGoAMQP, ClientNative)
 	}
 	if o.CustomEndpoint != "" {
 		if _, _, err := splitEndpoint(o.CustomEndpoint); err != nil {

@@ -117,6 +117,8 @@ func TestValidateConnection(t *testing.T) {
 		{"workload identity", ConnectionOptions{Namespace: "x", Credential: CredentialWorkloadIdentity, ClientID: "c", TenantID: "t"}, nil},
 		{"client id for nothing", ConnectionOptions{ConnectionString: secret(good), ClientID: "c"}, []string{"clientId"}},
 		{"unknown transport", ConnectionOptions{Namespace: "x", Transport: "wss"}, []string{"transport"}},
+		{"clients", ConnectionOptions{Namespace: "x", Client: ClientNative}, nil},
+		{"unknown client", ConnectionOptions{Namespace: "x", Client: "azure"}, []string{"client"}},
 		{"custom endpoint", ConnectionOptions{Namespace: "x", CustomEndpoint: "https://gateway:444"}, nil},
 		{"bad custom endpoint", ConnectionOptions{Namespace: "x", CustomEndpoint: "gateway:port"}, []string{"customEndpoint"}},
 		{"port out of range", ConnectionOptions{Namespace: "x:70000"}, []string{"namespace"}},

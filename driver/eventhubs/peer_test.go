@@ -284,6 +284,9 @@ func (c *peerConn) detach(channel uint16, handle uint32, e *ours.Error) {
 	c.send(channel, &ours.Detach{Handle: handle + c.shift, Closed: true, Error: e})
 }
 
+// peerPayload is how much of a message a peer puts into a frame.
+const peerPayload = maxFrame - 100
+
 // deliver sends a settled message on a link that the client receives on, in frames of
 // up to 40,000 bytes, and returns their number.
 func (c *peerConn) deliver(channel uint16, handle uint32, msg []byte) (frames uint32) {
@@ -292,7 +295,7 @@ func (c *peerConn) deliver(channel uint16, handle uint32, msg []byte) (frames ui
 	c.nextID[channel] = id + 1
 	c.mu.Unlock()
 	for first := true; first || len(msg) > 0; first = false {
-		n := min(len(msg), 40000)
+		n := min(len(msg), peerPayload)
 		out, mark := ours.BeginFrame(nil, ours.TypeAMQP, channel+uint16(c.shift))
 		tr := ours.Transfer{
 			Handle: handle + c.shift, DeliveryID: ours.Some(id), DeliveryTag: []byte{1}, Settled: true,

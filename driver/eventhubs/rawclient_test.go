@@ -239,7 +239,7 @@ func rawReceiveOnce(t testing.TB, address string, partition string) [][]byte {
 // withTimeout is for calls that must not hang a test.
 func withTimeout(t testing.TB) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }

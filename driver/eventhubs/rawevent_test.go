@@ -235,6 +235,9 @@ func rawEvent(t testing.TB, msg []byte) hubferry.Event {
 	default:
 		c.BodyKind, c.Body = hubferry.BodyAMQP, body
 	}
+	if c.Properties.Delete("hubferry-null-body") && c.BodyKind == hubferry.BodyData && len(c.Body) == 0 {
+		c.Body, c.BodyKind = nil, hubferry.BodyNull
+	}
 	return e
 }
 

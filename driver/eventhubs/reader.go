@@ -4,13 +4,11 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"time"
 
-	"github.com/Azure/go-amqp"
-
 	"github.com/hubferry/hubferry"
+	ours "github.com/hubferry/hubferry/internal/amqp"
 	"github.com/hubferry/hubferry/internal/amqpevent"
 )
 
@@ -31,14 +29,17 @@ type readerOptions struct {
 type reader struct {
 	c        *connection
 	o        readerOptions
-	session  *amqp.Session
-	receiver *amqp.Receiver
+	session  session
+	receiver receiver
 	credit   credit
+	parser   amqpevent.Parser
 
-	last  hubferry.Position // of the last event delivered, or where reading began
-	end   hubferry.Position // of the partition, as far as the service has told
-	ready [][]byte          // messages that were received and not looked at
-	held  *hubferry.Event   // was received, and did not fit the last batch
+	last hubferry.Position // of the last event delivered, or where reading began
+	end  hubferry.Position // of the partition, as far as the service has told
+	list [][]byte          // messages that were received
+	seen int               // how many of them were looked at
+	next hubferry.Event    // was received, and did not fit the last batch
+	held bool              // whether next is one
 
 	closing sync.Once
 	closed  chan struct{}
@@ -59,29 +60,27 @@ func openReader(ctx context.Context, c *connection, o readerOptions) (*reader, e
 	if err != nil {
 		return nil, classify(op, o.place, err, phaseConnect)
 	}
-	props := map[string]any{"com.microsoft:receiver-name": c.instance()}
+	props := ours.Map{{Key: ours.Symbol("com.microsoft:receiver-name"), Value: c.instance()}}
 	if o.epoch != hubferry.NoEpoch {
-		props["com.microsoft:epoch"] = o.epoch
+		props = append(props, ours.Pair{Key: ours.Symbol("com.microsoft:epoch"), Value: o.epoch})
 	}
-	address := o.hub + "/ConsumerGroups/" + o.group + "/Partitions/" + o.place.Partition
-	receiver, err := session.NewReceiver(ctx, address, &amqp.ReceiverOptions{
-		Credit:              -1, // issued by us, see credit
-		SettlementMode:      amqp.ReceiverSettleModeFirst.Ptr(),
-		Filters:             []amqp.LinkFilter{amqp.NewSelectorFilter(o.selector)},
-		Properties:          props,
-		TargetAddress:       c.instance(),
-		DesiredCapabilities: []string{capMetrics, capGeo},
+	c.budget.add(1, 0)
+	r := &reader{c: c, o: o, session: session, closed: make(chan struct{}), last: o.after, end: hubferry.Position{Sequence: -1}}
+	r.credit.init(cmp.Or(o.prefetch, defaultPrefetch))
+	room, _ := r.credit.limit(c.budget.reader())
+	r.receiver, err = session.Receiver(ctx, linkOptions{
+		limit:        room,
+		address:      o.hub + "/ConsumerGroups/" + o.group + "/Partitions/" + o.place.Partition,
+		target:       c.instance(),
+		selector:     o.selector,
+		properties:   props,
+		capabilities: []ours.Symbol{capMetrics, capGeo},
 	})
 	if err != nil {
+		c.budget.add(-1, 0)
 		_ = session.Close(ctx)
 		return nil, refused(o, c.linkFailed(o.hub, classify(op, o.place, cause(ctx, err), phaseAttach)))
 	}
-	r := &reader{
-		c: c, o: o, session: session, receiver: receiver, closed: make(chan struct{}),
-		last: o.after, end: hubferry.Position{Sequence: -1},
-	}
-	c.budget.add(1, 0)
-	r.credit.init(cmp.Or(o.prefetch, defaultPrefetch))
 	if err := r.issue(); err != nil {
 		return nil, errors.Join(classify(op, o.place, err, phaseAttach), r.Close(ctx))
 	}
@@ -96,15 +95,23 @@ func refused(o readerOptions, err error) error {
 	return err
 }
 
-func isGeoOffset(e *hubferry.Error) bool {
-	remote, ok := errors.AsType[*amqp.Error](e)
+// oldOffset reports whether a position was refused because its offset is from before the hub
+// was geo-replicated. Sequence numbers stay, and the engine compares them.
+func oldOffset(err error, after hubferry.Position) bool {
+	if hubferry.KindOf(err) != hubferry.Gap || after.Offset == "" {
+		return false
+	}
+	remote, ok := errors.AsType[*ours.Error](err)
 	return ok && remote.Condition == condGeoOffset
 }
 
-// issue gives the service credit for more events, if it is time to.
+// issue accounts for the events that have been taken, and gives the service credit for more,
+// if it is time to.
 func (r *reader) issue() error {
-	if n := r.credit.more(r.c.budget.reader()); n > 0 {
-		return r.receiver.IssueCredit(n)
+	share := r.c.budget.reader()
+	r.receiver.Limit(r.credit.limit(share))
+	if n := r.credit.more(share); n > 0 {
+		return r.receiver.Credit(n)
 	}
 	return nil
 }
@@ -128,7 +135,7 @@ func (r *reader) Read(ctx context.Context, b *hubferry.Batch) error {
 		}
 		e := r.convert(msg)
 		if size += e.Size(); b.Limit.Bytes > 0 && size > b.Limit.Bytes {
-			r.held = &e
+			r.next, r.held = e, true
 			break
 		}
 		b.Events = append(b.Events, e)
@@ -149,42 +156,41 @@ func (r *reader) Read(ctx context.Context, b *hubferry.Batch) error {
 
 // first returns the event that did not fit the last batch, or waits for one.
 func (r *reader) first(ctx context.Context) (hubferry.Event, error) {
-	if r.held != nil {
-		e := *r.held
-		r.held = nil
+	if r.held {
+		e := r.next
+		r.next, r.held = hubferry.Event{}, false
 		return e, nil
 	}
 	for {
 		if msg, ok := r.prefetched(); ok {
 			return r.convert(msg), nil
 		}
-		m, err := r.receiver.Receive(ctx, nil)
+		list, err := r.receiver.Receive(ctx, r.list)
 		if err != nil {
 			return hubferry.Event{}, err
 		}
-		r.ready = slices.AppendSeq(r.ready[:0], messages(m))
+		r.list, r.seen = list, 0
 	}
 }
 
 // prefetched returns the next message that is at hand.
 func (r *reader) prefetched() (msg []byte, ok bool) {
-	for len(r.ready) == 0 {
-		m := r.receiver.Prefetched()
-		if m == nil {
+	if r.seen == len(r.list) {
+		r.list, r.seen = r.receiver.Take(r.list), 0
+		if len(r.list) == 0 {
 			return nil, false
 		}
-		r.ready = slices.AppendSeq(r.ready[:0], messages(m))
 	}
-	msg, r.ready[0] = r.ready[0], nil
-	r.ready = r.ready[1:]
+	msg, r.list[r.seen] = r.list[r.seen], nil
+	r.seen++
 	return msg, true
 }
 
 // convert makes an event of a message. One whose sections cannot be read is still an
 // event at its place: the next after the last. Asking for its content gives the reason.
 func (r *reader) convert(msg []byte) hubferry.Event {
-	form, facts := amqpevent.Parse(msg)
-	r.credit.received(form.Size())
+	form, facts := r.parser.Parse(msg, 1+len(r.list)-r.seen)
+	r.credit.received(form.Size(), len(msg))
 	e := hubferry.NewEncodedEvent(form)
 	e.Key, e.Time, e.Origin = facts.Key, facts.Time, r.o.place
 	e.Pos = hubferry.Position{Sequence: facts.Sequence, Offset: facts.Offset}
@@ -233,7 +239,7 @@ func (r *reader) Close(ctx context.Context) error {
 
 // closeSession ends a session and with it its link. A session that ended already, or a
 // peer that does not answer, is no error to anybody: the link is not ours any more.
-func (c *connection) closeSession(ctx context.Context, s *amqp.Session) {
+func (c *connection) closeSession(ctx context.Context, s session) {
 	ctx, cancel := context.WithTimeout(ctx, closeTimeout)
 	defer cancel()
 	if err := s.Close(ctx); err != nil {

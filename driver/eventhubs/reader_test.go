@@ -26,7 +26,9 @@ func testPlace(partition string) *hubferry.Place {
 // TestValuesThatGoAMQPCannotDecode reads and replicates events with char, decimal and
 // what else go-amqp detaches a link for, among others. The partition goes on, and the
 // values arrive.
-func TestValuesThatGoAMQPCannotDecode(t *testing.T) {
+func TestValuesThatGoAMQPCannotDecode(t *testing.T) { eachClient(t, testValuesThatGoAMQPCannotDecode) }
+
+func testValuesThatGoAMQPCannotDecode(t *testing.T) {
 	s := startServer(t, nil)
 	odd := &hubferry.Content{Body: []byte("odd"), Properties: hubferry.Properties{
 		{Name: "char", Value: hubferry.Char('é')},
@@ -86,7 +88,9 @@ func (p *peer) deliverOnce(messages ...[]byte) {
 
 // TestEventThatNobodyCanDecode checks that an event whose bytes make no sense is an
 // event at its exact place, says so when it is looked at, and holds nobody up.
-func TestEventThatNobodyCanDecode(t *testing.T) {
+func TestEventThatNobodyCanDecode(t *testing.T) { eachClient(t, testEventThatNobodyCanDecode) }
+
+func testEventThatNobodyCanDecode(t *testing.T) {
 	p := startPeer(t)
 	event := func(seq int64) []byte {
 		e := hubferry.NewEvent(&hubferry.Content{Body: fmt.Append(nil, seq)})
@@ -128,7 +132,9 @@ func TestEventThatNobodyCanDecode(t *testing.T) {
 	}
 }
 
-func TestReadLimits(t *testing.T) {
+func TestReadLimits(t *testing.T) { eachClient(t, testReadLimits) }
+
+func testReadLimits(t *testing.T) {
 	s := startServer(t, nil)
 	c := connect(t, s.options(), hubferry.Env{})
 	w := openWriter(t, c, &TargetOptions{})
@@ -173,7 +179,9 @@ func TestReadLimits(t *testing.T) {
 }
 
 // TestRefusedReaders checks that an operator learns which setting helps.
-func TestRefusedReaders(t *testing.T) {
+func TestRefusedReaders(t *testing.T) { eachClient(t, testRefusedReaders) }
+
+func testRefusedReaders(t *testing.T) {
 	s := startServer(t, func(o *hub.Options) { o.Limits.Receivers = 1 })
 	c := connect(t, s.options(), hubferry.Env{})
 	src := openSource(t, c)
@@ -223,7 +231,9 @@ func TestRefusedReaders(t *testing.T) {
 }
 
 // TestTailGivesWay checks that a tail names its own setting.
-func TestTailGivesWay(t *testing.T) {
+func TestTailGivesWay(t *testing.T) { eachClient(t, testTailGivesWay) }
+
+func testTailGivesWay(t *testing.T) {
 	s := startServer(t, nil)
 	c := connect(t, s.options(), hubferry.Env{})
 	w := openWriter(t, c, &TargetOptions{TailConsumerGroup: "copy"})
@@ -239,7 +249,9 @@ func TestTailGivesWay(t *testing.T) {
 	}
 }
 
-func TestRefusedPosition(t *testing.T) {
+func TestRefusedPosition(t *testing.T) { eachClient(t, testRefusedPosition) }
+
+func testRefusedPosition(t *testing.T) {
 	s := startServer(t, nil)
 	c := connect(t, s.options(), hubferry.Env{})
 	w := openWriter(t, c, &TargetOptions{})
@@ -256,7 +268,9 @@ func TestRefusedPosition(t *testing.T) {
 }
 
 // TestGeoOffset is a hub whose offsets changed when it became geo-replicated.
-func TestGeoOffset(t *testing.T) {
+func TestGeoOffset(t *testing.T) { eachClient(t, testGeoOffset) }
+
+func testGeoOffset(t *testing.T) {
 	p := startPeer(t)
 	var filters []string
 	p.onAttach = func(c *peerConn, ch uint16, a *ours.Attach) bool {
@@ -271,13 +285,22 @@ func TestGeoOffset(t *testing.T) {
 		c.detach(ch, a.Handle, &ours.Error{Condition: "com.microsoft:georeplication:invalid-offset"})
 		return true
 	}
-	src := openSource(t, connect(t, p.options(), hubferry.Env{}))
-	if _, err := src.Open(withTimeout(t), testPlace("0"), hubferry.Position{Sequence: 7, Offset: "123"}, hubferry.NoEpoch); err != nil {
+	p.last = 9
+	c := connect(t, p.options(), hubferry.Env{})
+	after := hubferry.Position{Sequence: 7, Offset: "123"}
+	want := []string{"amqp.annotation.x-opt-offset > '123'", "amqp.annotation.x-opt-sequence-number > '7'"}
+	if _, err := openSource(t, c).Open(withTimeout(t), testPlace("0"), after, hubferry.NoEpoch); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"amqp.annotation.x-opt-offset > '123'", "amqp.annotation.x-opt-sequence-number > '7'"}
 	if diff := cmp.Diff(want, filters); diff != "" {
-		t.Errorf("filters (-want +got):\n%s", diff)
+		t.Errorf("filters of a source (-want +got):\n%s", diff)
+	}
+	filters = nil
+	if _, err := openWriter(t, c, &TargetOptions{}).Tail(withTimeout(t), 0, after); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, filters); diff != "" {
+		t.Errorf("filters of a tail (-want +got):\n%s", diff)
 	}
 }
 
@@ -299,7 +322,9 @@ func TestFilter(t *testing.T) {
 	}
 }
 
-func TestLostWhileReading(t *testing.T) {
+func TestLostWhileReading(t *testing.T) { eachClient(t, testLostWhileReading) }
+
+func testLostWhileReading(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		cut  func(c *peerConn, ch uint16, handle uint32)
@@ -358,7 +383,9 @@ func TestLostWhileReading(t *testing.T) {
 
 // TestTailEndsWithoutItsEnd is a partition whose last events retention takes while they
 // are waited for.
-func TestTailEndsWithoutItsEnd(t *testing.T) {
+func TestTailEndsWithoutItsEnd(t *testing.T) { eachClient(t, testTailEndsWithoutItsEnd) }
+
+func testTailEndsWithoutItsEnd(t *testing.T) {
 	p := startPeer(t)
 	p.last = 5
 	w := openWriter(t, connect(t, p.options(), hubferry.Env{}), &TargetOptions{})
@@ -374,7 +401,32 @@ func TestTailEndsWithoutItsEnd(t *testing.T) {
 	}
 }
 
-func TestTailStopsAtTheEndAsOfTheCall(t *testing.T) {
+// TestTailEndsBehindATombstone is a partition of a compacted hub whose last event is gone,
+// which nothing but silence tells: on the first link, and on a second one.
+func TestTailEndsBehindATombstone(t *testing.T) { eachClient(t, testTailEndsBehindATombstone) }
+
+func testTailEndsBehindATombstone(t *testing.T) {
+	p := startPeer(t)
+	p.last = 5
+	w := openWriter(t, connect(t, p.options(), hubferry.Env{}), &TargetOptions{})
+	r, err := w.Tail(withTimeout(t), 0, hubferry.Position{Sequence: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.(*tail).patience = 50 * time.Millisecond
+	first := r.(*tail).reader
+	b := hubferry.Batch{Limit: hubferry.Limit{Events: 10, Bytes: 1 << 20}}
+	if err := r.Read(withTimeout(t), &b); !errors.Is(err, hubferry.ErrEnd) {
+		t.Errorf("%v, want ErrEnd", err)
+	}
+	if !first.isClosed() || r.(*tail).reader == first {
+		t.Error("the end was believed without a look through another link")
+	}
+}
+
+func TestTailStopsAtTheEndAsOfTheCall(t *testing.T) { eachClient(t, testTailStopsAtTheEndAsOfTheCall) }
+
+func testTailStopsAtTheEndAsOfTheCall(t *testing.T) {
 	p := startPeer(t)
 	p.last = 2
 	var messages [][]byte
@@ -402,6 +454,10 @@ func TestTailStopsAtTheEndAsOfTheCall(t *testing.T) {
 }
 
 func TestResolveTimeBetweenMilliseconds(t *testing.T) {
+	eachClient(t, testResolveTimeBetweenMilliseconds)
+}
+
+func testResolveTimeBetweenMilliseconds(t *testing.T) {
 	s := startServer(t, nil)
 	c := connect(t, s.options(), hubferry.Env{})
 	w := openWriter(t, c, &TargetOptions{})
@@ -425,7 +481,9 @@ func TestResolveTimeBetweenMilliseconds(t *testing.T) {
 	}
 }
 
-func TestReadEndsWithItsContext(t *testing.T) {
+func TestReadEndsWithItsContext(t *testing.T) { eachClient(t, testReadEndsWithItsContext) }
+
+func testReadEndsWithItsContext(t *testing.T) {
 	s := startServer(t, nil)
 	src := openSource(t, connect(t, s.options(), hubferry.Env{}))
 	r, err := src.Open(withTimeout(t), testPlace("0"), hubferry.Position{Sequence: -1}, hubferry.NoEpoch)

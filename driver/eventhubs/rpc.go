@@ -8,8 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/Azure/go-amqp"
-
 	ours "github.com/hubferry/hubferry/internal/amqp"
 )
 
@@ -17,15 +15,34 @@ import (
 // goroutines may call at once.
 type rpc struct {
 	node     string
-	session  *amqp.Session
-	sender   *amqp.Sender
-	receiver *amqp.Receiver
+	session  session
+	sender   sender
+	receiver receiver
 	replyTo  string
 
 	mu      sync.Mutex
 	last    uint64
 	pending map[string]chan reply
 	err     error // why no more replies come
+}
+
+// request is a message to a node.
+type request struct {
+	id, replyTo string
+	properties  ours.Map // application properties, by string keys
+	value       any      // the body; nil: none
+}
+
+// append appends the request in its encoding.
+func (r *request) append(dst []byte) ([]byte, error) {
+	dst, err := ours.AppendValue(ours.AppendSection(dst, ours.CodeProperties), ours.List{r.id, nil, nil, nil, r.replyTo})
+	if err != nil {
+		return nil, err
+	}
+	if dst, err = ours.AppendValue(ours.AppendSection(dst, ours.CodeApplicationProperties), r.properties); err != nil || r.value == nil {
+		return dst, err
+	}
+	return ours.AppendValue(ours.AppendSection(dst, ours.CodeValue), r.value)
 }
 
 // reply is a decoded answer, or why there is none.
@@ -41,8 +58,8 @@ type reply struct {
 const rpcCredit = 100
 
 // openRPC opens the links. The replies are read by run.
-func openRPC(ctx context.Context, c *amqp.Conn, node string) (*rpc, error) {
-	session, err := c.NewSession(ctx, nil)
+func openRPC(ctx context.Context, t transport, node string) (*rpc, error) {
+	session, err := t.Begin(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -50,13 +67,11 @@ func openRPC(ctx context.Context, c *amqp.Conn, node string) (*rpc, error) {
 		node: node, session: session, pending: map[string]chan reply{},
 		replyTo: node + "-reply-to-" + rand.Text(),
 	}
-	if r.sender, err = session.NewSender(ctx, node, nil); err == nil {
-		r.receiver, err = session.NewReceiver(ctx, node, &amqp.ReceiverOptions{
-			TargetAddress:             r.replyTo,
-			Credit:                    rpcCredit,
-			SettlementMode:            amqp.ReceiverSettleModeFirst.Ptr(),
-			RequestedSenderSettleMode: amqp.SenderSettleModeSettled.Ptr(),
-		})
+	if r.sender, err = session.Sender(ctx, linkOptions{address: node, settle: settleMixed}); err == nil {
+		r.receiver, err = session.Receiver(ctx, linkOptions{address: node, target: r.replyTo, settle: settleSettled})
+	}
+	if err == nil {
+		err = r.receiver.Credit(rpcCredit)
 	}
 	if err != nil {
 		_ = session.Close(ctx)
@@ -67,14 +82,21 @@ func openRPC(ctx context.Context, c *amqp.Conn, node string) (*rpc, error) {
 
 // run hands replies out until the link or the context ends.
 func (r *rpc) run(ctx context.Context) {
+	var replies [][]byte
+	used := uint32(0)
 	for {
-		m, err := r.receiver.Receive(ctx, nil)
+		var err error
+		if replies, err = r.receiver.Receive(ctx, replies); err == nil {
+			if used += uint32(len(replies)); used >= rpcCredit/2 {
+				err, used = r.receiver.Credit(used), 0
+			}
+		}
+		for _, msg := range replies {
+			r.answer(decodeMessage(msg))
+		}
 		if err != nil {
 			r.fail(err)
 			return
-		}
-		for msg := range messages(m) {
-			r.answer(decodeMessage(msg))
 		}
 	}
 }
@@ -110,7 +132,7 @@ func (r *rpc) dead() bool {
 }
 
 // call sends a request and waits for its reply. A reply that says no is an error.
-func (r *rpc) call(ctx context.Context, value any, props map[string]any) (reply, error) {
+func (r *rpc) call(ctx context.Context, value any, props ours.Map) (reply, error) {
 	ch := make(chan reply, 1)
 	r.mu.Lock()
 	if r.err != nil {
@@ -127,14 +149,10 @@ func (r *rpc) call(ctx context.Context, value any, props map[string]any) (reply,
 		r.mu.Unlock()
 	}()
 	if until, ok := ctx.Deadline(); ok {
-		props["server-timeout"] = uint32(max(time.Until(until).Milliseconds(), 0))
+		timeout := uint32(max(time.Until(until).Milliseconds(), 0))
+		props = append(props, ours.Pair{Key: "server-timeout", Value: timeout})
 	}
-	err := r.sender.Send(ctx, &amqp.Message{
-		Properties:            &amqp.MessageProperties{MessageID: id, ReplyTo: &r.replyTo},
-		ApplicationProperties: props,
-		Value:                 value,
-	}, nil)
-	if err != nil {
+	if err := r.sender.SendRequest(ctx, &request{id: id, replyTo: r.replyTo, properties: props, value: value}); err != nil {
 		return reply{}, err
 	}
 	select {

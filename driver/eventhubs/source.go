@@ -12,7 +12,10 @@ import (
 	"github.com/hubferry/hubferry"
 )
 
-var _ hubferry.Source = (*source)(nil)
+var (
+	_ hubferry.Source    = (*source)(nil)
+	_ hubferry.Piecemeal = (*source)(nil)
+)
 
 // source is one hub to read from.
 type source struct {
@@ -54,6 +57,27 @@ func (p *placeCache) get(namespace, hub string, info hubInfo) []*hubferry.Place 
 
 // Partitions implements hubferry.Source.
 func (s *source) Partitions(ctx context.Context) ([]hubferry.PartitionInfo, error) {
+	places, err := s.Places(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]string, len(places))
+	for i, p := range places {
+		ids[i] = p.Partition
+	}
+	ends, err := s.c.readAll(ctx, s.hub, ids)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]hubferry.PartitionInfo, len(places))
+	for i, p := range places {
+		out[i] = s.describe(p, ends[i])
+	}
+	return out, nil
+}
+
+// Places implements hubferry.Piecemeal.
+func (s *source) Places(ctx context.Context) ([]*hubferry.Place, error) {
 	if err := s.check(); err != nil {
 		return nil, err
 	}
@@ -61,19 +85,23 @@ func (s *source) Partitions(ctx context.Context) ([]hubferry.PartitionInfo, erro
 	if err != nil {
 		return nil, err
 	}
-	places := s.places.get(s.c.namespace, s.hub, info)
-	ends, err := s.c.readAll(ctx, s.hub, info.partitions)
+	return s.places.get(s.c.namespace, s.hub, info), nil
+}
+
+// Partition implements hubferry.Piecemeal.
+func (s *source) Partition(ctx context.Context, p *hubferry.Place) (hubferry.PartitionInfo, error) {
+	if err := s.check(); err != nil {
+		return hubferry.PartitionInfo{}, err
+	}
+	info, err := s.c.readPartition(ctx, s.hub, p.Partition)
 	if err != nil {
-		return nil, err
+		return hubferry.PartitionInfo{}, classify("read properties of partition", p, err, phaseConnect)
 	}
-	out := make([]hubferry.PartitionInfo, len(places))
-	for i, p := range places {
-		out[i] = hubferry.PartitionInfo{
-			Place: p, Begin: ends[i].begin, End: ends[i].end, EndTime: ends[i].endTime,
-			Sparse: s.opts.Compacted,
-		}
-	}
-	return out, nil
+	return s.describe(p, info), nil
+}
+
+func (s *source) describe(p *hubferry.Place, info partitionInfo) hubferry.PartitionInfo {
+	return hubferry.PartitionInfo{Place: p, Begin: info.begin, End: info.end, EndTime: info.endTime, Sparse: s.opts.Compacted}
 }
 
 func (s *source) check() error {
@@ -149,9 +177,7 @@ func (s *source) Open(ctx context.Context, p *hubferry.Place, after hubferry.Pos
 		epoch = max(epoch, s.opts.OwnerLevel)
 	}
 	r, err := s.open(ctx, p, filter(after, true), after, epoch)
-	if e, ok := errors.AsType[*hubferry.Error](err); ok && e.Kind == hubferry.Gap && after.Offset != "" && isGeoOffset(e) {
-		// An offset from before the hub was geo-replicated. Sequence numbers stay, and the
-		// engine compares them.
+	if oldOffset(err, after) {
 		r, err = s.open(ctx, p, filter(after, false), after, epoch)
 	}
 	if err != nil {

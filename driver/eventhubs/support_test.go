@@ -1,10 +1,12 @@
 package eventhubs
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,13 +14,14 @@ import (
 
 	"github.com/hubferry/hubferry"
 	"github.com/hubferry/hubferry/hub"
+	"github.com/hubferry/hubferry/internal/leaktest"
 )
 
 func TestMain(m *testing.M) {
 	if os.Getenv(benchEnv) != "" {
 		os.Exit(serveBench())
 	}
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) { os.Exit(code) }))
+	os.Exit(leaktest.Main(m, func() error { return goleak.Find() }))
 }
 
 const (
@@ -75,7 +78,7 @@ func startServer(t testing.TB, change func(o *hub.Options)) *testServer {
 		_ = server.Serve(ctx, ln, "ns")
 	}()
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
 		defer cancel()
 		if err := server.Close(ctx); err != nil {
 			t.Errorf("close the hub: %v", err)
@@ -94,12 +97,31 @@ func (s *testServer) options() *ConnectionOptions {
 	return &ConnectionOptions{ConnectionString: hubferry.NewSecret(s.connString(testKeyName, testKey))}
 }
 
+// eachClient runs a test once with each AMQP client: connect goes by the name of the subtest.
+func eachClient(t *testing.T, test func(t *testing.T)) {
+	t.Helper()
+	for _, client := range []string{ClientGoAMQP, ClientNative} {
+		t.Run(client, test)
+	}
+}
+
+// clientOf returns the client that a test is for, "" if it does not matter.
+func clientOf(t testing.TB) string {
+	for part := range strings.SplitSeq(t.Name(), "/") {
+		if part == ClientGoAMQP || part == ClientNative {
+			return part
+		}
+	}
+	return ""
+}
+
 // connect connects the driver. The connection is closed with the test.
 func connect(t testing.TB, o *ConnectionOptions, env hubferry.Env) *connection {
 	t.Helper()
 	if env.Log == nil {
 		env.Log = slog.New(slog.NewTextHandler(t.Output(), nil))
 	}
+	o.Client = cmp.Or(o.Client, clientOf(t))
 	c, err := Connect(t.Context(), o, env)
 	if err != nil {
 		t.Fatal(err)
@@ -139,7 +161,7 @@ func openSource(t testing.TB, c *connection) *source {
 // readAll reads n events of a partition from its beginning.
 func readEvents(t testing.TB, s *source, partition, n int) []hubferry.Event {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	infos, err := s.Partitions(ctx)
 	if err != nil {

@@ -20,35 +20,34 @@ type tail struct {
 	until     int64   // sequence number of the last event there was
 	done      bool
 	patience  time.Duration
+	silences  int // looks in a row without an event in between
 	closed    chan struct{}
 }
 
 // tailPatience is how long a tail waits for an event before it asks whether the end that
-// it reads to is still there: retention may have taken it.
-const tailPatience = 5 * time.Second
+// it reads to is still there: retention may have taken it. Compaction may have, too, when the
+// last event was a tombstone, and no answer of the service tells: only silence does, on the
+// link at hand after so many looks and then on a new one. A tail that ends before the end
+// that was named is no proof to the engine that the rest is missing.
+const (
+	tailPatience = 5 * time.Second
+	tailSilences = 3
+)
 
 // Tail implements hubferry.Tailer. It reads with the tail consumer group and without an
 // epoch, so it takes nothing away from others, and gives way to a reader with an epoch.
 func (w *writer) Tail(ctx context.Context, partition int, after hubferry.Position) (hubferry.Reader, error) {
-	places, err := w.read(ctx)
+	place, err := w.place(ctx, partition)
 	if err != nil {
 		return nil, err
 	}
-	if partition < 0 || partition >= len(places) {
-		return nil, &hubferry.Error{Kind: hubferry.NotFound, Op: "read tail", Err: fmt.Errorf("hub %s has no partition of index %d", w.hub, partition)}
-	}
-	place := places[partition]
 	info, err := w.c.readPartition(ctx, w.hub, place.Partition)
 	if err != nil {
 		return nil, classify("read tail", place, err, phaseConnect)
 	}
 	t := &tail{w: w, partition: place.Partition, until: info.end.Sequence, patience: tailPatience, closed: make(chan struct{})}
 	if t.done = info.begin == info.end || t.until <= after.Sequence; !t.done {
-		t.reader, err = openReader(ctx, w.c, readerOptions{
-			hub: w.hub, group: cmp.Or(w.opts.TailConsumerGroup, defaultTailGroup), place: place,
-			selector: filter(after, true), after: after, epoch: hubferry.NoEpoch,
-		})
-		if err != nil {
+		if t.reader, err = w.openTail(ctx, place, after); err != nil {
 			return nil, err
 		}
 	}
@@ -62,6 +61,66 @@ func (w *writer) Tail(ctx context.Context, partition int, after hubferry.Positio
 		return nil, errors.Join(hubferry.ErrClosed, t.Close(ctx))
 	}
 	return t, nil
+}
+
+// openTail opens the link of a tail.
+func (w *writer) openTail(ctx context.Context, place *hubferry.Place, after hubferry.Position) (*reader, error) {
+	o := readerOptions{
+		hub: w.hub, group: cmp.Or(w.opts.TailConsumerGroup, defaultTailGroup), place: place,
+		selector: filter(after, true), after: after, epoch: hubferry.NoEpoch,
+	}
+	r, err := openReader(ctx, w.c, o)
+	if oldOffset(err, after) {
+		o.selector = filter(after, false)
+		r, err = openReader(ctx, w.c, o)
+	}
+	return r, err
+}
+
+// Partitions implements hubferry.Tailer.
+func (w *writer) Partitions(ctx context.Context) ([]hubferry.PartitionInfo, error) {
+	places, err := w.read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]string, len(places))
+	for i, p := range places {
+		ids[i] = p.Partition
+	}
+	ends, err := w.c.readAll(ctx, w.hub, ids)
+	if err != nil {
+		return nil, err
+	}
+	infos := make([]hubferry.PartitionInfo, len(places))
+	for i, p := range places {
+		infos[i] = hubferry.PartitionInfo{Place: p, Begin: ends[i].begin, End: ends[i].end, EndTime: ends[i].endTime}
+	}
+	return infos, nil
+}
+
+// Partition implements hubferry.PiecemealTailer.
+func (w *writer) Partition(ctx context.Context, partition int) (hubferry.PartitionInfo, error) {
+	place, err := w.place(ctx, partition)
+	if err != nil {
+		return hubferry.PartitionInfo{}, err
+	}
+	info, err := w.c.readPartition(ctx, w.hub, place.Partition)
+	if err != nil {
+		return hubferry.PartitionInfo{}, classify("read properties of partition", place, err, phaseConnect)
+	}
+	return hubferry.PartitionInfo{Place: place, Begin: info.begin, End: info.end, EndTime: info.endTime}, nil
+}
+
+// place asks for the place of a partition.
+func (w *writer) place(ctx context.Context, partition int) (*hubferry.Place, error) {
+	places, err := w.read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if partition < 0 || partition >= len(places) {
+		return nil, &hubferry.Error{Kind: hubferry.NotFound, Op: "read tail", Err: fmt.Errorf("hub %s has no partition of index %d", w.hub, partition)}
+	}
+	return places[partition], nil
 }
 
 // Read implements hubferry.Reader.
@@ -82,6 +141,7 @@ func (t *tail) Read(ctx context.Context, b *hubferry.Batch) error {
 		if err != nil {
 			return err
 		}
+		t.silences = 0
 		t.cut(b)
 		if len(b.Events) > 0 {
 			return nil
@@ -104,8 +164,25 @@ func (t *tail) look(ctx context.Context) error {
 	if err != nil {
 		return classify("read tail", t.reader.o.place, err, phaseRead)
 	}
-	t.done = info.begin.Sequence >= t.until || info.end.Sequence < t.until
-	return nil
+	t.silences++
+	t.done = info.begin.Sequence >= t.until || info.end.Sequence < t.until || t.silences == 2*tailSilences
+	if t.done || t.silences != tailSilences {
+		return nil
+	}
+	again, err := t.w.openTail(ctx, t.reader.o.place, t.reader.last)
+	if err != nil {
+		return err
+	}
+	t.w.mu.Lock()
+	before, open := t.reader, t.w.tails[t]
+	if open {
+		t.reader = again
+	}
+	t.w.mu.Unlock()
+	if !open {
+		return errors.Join(hubferry.ErrClosed, again.Close(ctx))
+	}
+	return before.Close(ctx)
 }
 
 // cut takes away what was written after the call.
@@ -129,14 +206,14 @@ func (t *tail) cut(b *hubferry.Batch) {
 // Close implements hubferry.Reader.
 func (t *tail) Close(ctx context.Context) error {
 	t.w.mu.Lock()
-	open := t.w.tails[t]
+	open, r := t.w.tails[t], t.reader
 	delete(t.w.tails, t)
 	t.w.mu.Unlock()
 	if open {
 		close(t.closed)
 	}
-	if t.reader != nil {
-		return t.reader.Close(ctx)
+	if r != nil {
+		return r.Close(ctx)
 	}
 	return nil
 }

@@ -5,9 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
-	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -15,9 +13,9 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
-	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 
 	"github.com/hubferry/hubferry"
+	"github.com/hubferry/hubferry/internal/entra"
 )
 
 // token is what proves to the service who we are. It is never printed.
@@ -94,35 +92,19 @@ func (s sasFixed) token(context.Context, string) (token, error) {
 // entraScope is what a token of Microsoft Entra ID for Event Hubs is good for.
 const entraScope = "https://eventhubs.azure.net//.default"
 
-// entra asks Microsoft Entra ID. The credential keeps a token until it is nearly over.
-type entra struct{ credential azcore.TokenCredential }
+// roles are what an identity needs in Microsoft Entra ID.
+const roles = "Azure Event Hubs Data Receiver (sources) or Data Sender (targets)"
 
-func (e entra) token(ctx context.Context, _ string) (token, error) {
+// entraTokens asks Microsoft Entra ID. The credential keeps a token until it is nearly
+// over.
+type entraTokens struct{ credential azcore.TokenCredential }
+
+func (e entraTokens) token(ctx context.Context, _ string) (token, error) {
 	t, err := e.credential.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{entraScope}})
 	if err != nil {
-		return token{}, entraError(err)
+		return token{}, entra.Explain(err, roles)
 	}
 	return token{text: t.Token, kind: tokenJWT, expires: t.ExpiresOn}, nil
-}
-
-// entraError classifies what azidentity returns. A refusal, and a credential that is
-// not set up, say that they are not to be retried; the rest is the network.
-func entraError(err error) error {
-	e := &hubferry.Error{Kind: hubferry.Transient, Op: "sign in", Err: err}
-	if failed, ok := errors.AsType[*azidentity.AuthenticationFailedError](err); ok {
-		r := failed.RawResponse
-		if r != nil && (r.StatusCode >= 500 || r.StatusCode == http.StatusRequestTimeout || r.StatusCode == http.StatusTooManyRequests) {
-			return e
-		}
-	}
-	if _, ok := errors.AsType[interface {
-		error
-		NonRetriable()
-	}](err); ok {
-		e.Kind = hubferry.Unauthorized
-		e.Hint = "check the settings of the credential; the identity needs the role Azure Event Hubs Data Receiver (sources) or Data Sender (targets)"
-	}
-	return e
 }
 
 // newTokens prepares the tokens that the options ask for.
@@ -133,44 +115,9 @@ func newTokens(o *ConnectionOptions, c connString, env hubferry.Env) (tokens, er
 	case c.key != "":
 		return sasKey{name: c.keyName, key: c.key}, nil
 	}
-	credential, err := newCredential(o, env)
-	if err != nil {
-		return nil, fmt.Errorf("credential %s: %w", o.credential(), err)
-	}
-	return entra{credential}, nil
-}
-
-func newCredential(o *ConnectionOptions, env hubferry.Env) (azcore.TokenCredential, error) {
-	switch o.credential() {
-	case CredentialManagedIdentity:
-		var mi azidentity.ManagedIdentityCredentialOptions
-		if o.ClientID != "" {
-			mi.ID = azidentity.ClientID(o.ClientID)
-		}
-		return azidentity.NewManagedIdentityCredential(&mi)
-	case CredentialWorkloadIdentity:
-		return azidentity.NewWorkloadIdentityCredential(&azidentity.WorkloadIdentityCredentialOptions{ClientID: o.ClientID, TenantID: o.TenantID})
-	case CredentialEnvironment:
-		return azidentity.NewEnvironmentCredential(nil)
-	case CredentialAzureCLI:
-		return azidentity.NewAzureCLICredential(&azidentity.AzureCLICredentialOptions{TenantID: o.TenantID})
-	case CredentialClientSecret:
-		return azidentity.NewClientSecretCredential(o.TenantID, o.ClientID, o.ClientSecret.Reveal(), nil)
-	case CredentialClientCertificate:
-		return newCertificateCredential(o, env)
-	default:
-		return azidentity.NewDefaultAzureCredential(&azidentity.DefaultAzureCredentialOptions{TenantID: o.TenantID})
-	}
-}
-
-func newCertificateCredential(o *ConnectionOptions, env hubferry.Env) (azcore.TokenCredential, error) {
-	data, err := readFile(env, o.CertificateFile)
+	credential, err := entra.New(o.signIn(), env)
 	if err != nil {
 		return nil, err
 	}
-	certs, key, err := azidentity.ParseCertificates(data, []byte(o.CertificatePassword.Reveal()))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", o.CertificateFile, err)
-	}
-	return azidentity.NewClientCertificateCredential(o.TenantID, o.ClientID, certs, key, nil)
+	return entraTokens{credential}, nil
 }

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"math"
 	"net"
+	"sync"
+	"time"
 
 	"github.com/hubferry/hubferry/internal/amqp"
+	"github.com/hubferry/hubferry/internal/amqpclient"
 )
 
 // wire is the net.Conn below a go-amqp connection. It hands frames on as they are, but
@@ -35,13 +38,19 @@ type wire struct {
 	trace  func(line string) // nil: no tracing
 	merges merges
 
-	pending *amqp.Frame // was taken from the stream, and did not fit what came before
-	due     []byte      // what is to be delivered before the next frame is taken
-	out     []byte      // what due is part of
+	pending amqp.Frame // was taken from the stream, and did not fit what came before
+	held    bool       // whether pending is one
+	due     []byte     // what is to be delivered before the next frame is taken
+	out     []byte     // what due is part of
+
+	writing  sync.Mutex // what is announced must leave in its order
+	mu       sync.Mutex
+	deadline time.Time // of go-amqp's writes
 }
 
-// maxFrame is the max-frame-size that go-amqp announces by default.
-const maxFrame = 65536
+// maxFrame is the max-frame-size that is announced. It is small because the peer is told in
+// frames how much it may send ahead, however full they are: see bound.
+const maxFrame = amqpclient.MaxFrame
 
 // mergeLimit is about how large a merged delivery gets. go-amqp keeps a buffer of the
 // largest delivery for each link.
@@ -94,8 +103,8 @@ func (w *wire) deliver(p []byte) int {
 
 // next prepares the next protocol header or frame.
 func (w *wire) next() error {
-	f := w.pending
-	if w.pending = nil; f == nil {
+	f, held := w.pending, w.held
+	if w.held = false; !held {
 		h, err := w.frames.PeekHeader()
 		if err != nil {
 			return err
@@ -108,7 +117,7 @@ func (w *wire) next() error {
 		}
 	}
 	out, mark := amqp.BeginFrame(w.out[:0], f.Type, f.Channel)
-	w.out = amqp.EndFrame(w.translate(out, f), mark)
+	w.out = amqp.EndFrame(w.translate(out, &f), mark)
 	w.due = w.out
 	return nil
 }
@@ -127,15 +136,12 @@ func (w *wire) header() error {
 }
 
 // take takes a frame from the stream. Its body is good until the next one is taken.
-func (w *wire) take() (*amqp.Frame, error) {
+func (w *wire) take() (amqp.Frame, error) {
 	f, err := w.frames.Next()
-	if err != nil {
-		return nil, err
-	}
-	if w.trace != nil {
+	if err == nil && w.trace != nil {
 		w.trace(w.tracer.Frame(amqp.Received, f))
 	}
-	return &f, nil
+	return f, err
 }
 
 // translate appends the body of a frame as go-amqp is to see it.
@@ -164,51 +170,49 @@ func (w *wire) transfer(dst []byte, f *amqp.Frame) []byte {
 		return append(dst, f.Body...)
 	}
 	dst = append(dst, f.Body[:len(f.Body)-len(payload)]...)
+	merge, due := w.merges.part(f.Channel, &t, payload)
+	if due != nil {
+		go w.announce(due)
+	}
 	if t.Aborted {
-		w.merges.part(f.Channel, false)
 		return dst
 	}
 	dst = appendPart(dst, payload, t.More)
-	if w.merges.part(f.Channel, t.More) && t.Settled {
-		var n uint32
-		dst, n = w.gather(dst, f.Channel, t.Handle)
-		w.merges.add(f.Channel, n)
+	if merge && t.Settled {
+		dst = w.gather(dst, f.Channel, t.Handle)
 	}
 	return dst
 }
 
 // gather appends the payloads of the transfers that are at hand, as long as each is a
-// whole delivery on the same link, and returns their number.
-func (w *wire) gather(dst []byte, channel uint16, handle uint32) (out []byte, n uint32) {
+// whole delivery on the same link.
+func (w *wire) gather(dst []byte, channel uint16, handle uint32) []byte {
 	for len(dst) < mergeLimit {
-		f := w.atHand()
-		if f == nil {
+		f, ok := w.atHand()
+		if !ok {
 			break
 		}
 		var t amqp.Transfer
 		payload, err := t.Decode(f.Body)
 		if err != nil || f.Type != amqp.TypeAMQP || f.Channel != channel ||
 			t.Handle != handle || !t.Settled || t.More || t.Aborted {
-			w.pending = f
+			w.pending, w.held = f, true
 			break
 		}
 		dst = appendPart(dst, payload, false)
-		n++
+		w.merges.merged(channel, &t, payload)
 	}
-	return dst, n
+	return dst
 }
 
 // atHand takes the next frame if it has arrived. An error is for later: it comes again.
-func (w *wire) atHand() *amqp.Frame {
+func (w *wire) atHand() (f amqp.Frame, ok bool) {
 	w.block = false
 	if h, err := w.frames.PeekHeader(); err != nil || h.Valid() {
-		return nil
+		return f, false
 	}
 	f, err := w.take()
-	if err != nil {
-		return nil
-	}
-	return f
+	return f, err == nil
 }
 
 // raiseLimit doubles the max-message-size of an attach from a peer that sends, in place,
@@ -251,14 +255,21 @@ func raiseLimit(body []byte) (sends bool) {
 
 // Write implements net.Conn. go-amqp writes each header and each frame with one call.
 func (w *wire) Write(p []byte) (int, error) {
-	sent := w.merges.sent(p)
-	if w.trace != nil {
-		w.traceSent(sent)
-	}
-	if _, err := w.Conn.Write(sent); err != nil {
+	w.writing.Lock()
+	defer w.writing.Unlock()
+	if err := w.write(w.merges.sent(p)); err != nil {
 		return 0, err
 	}
 	return len(p), nil
+}
+
+// write writes a frame. Called with writing held.
+func (w *wire) write(sent []byte) error {
+	if w.trace != nil {
+		w.traceSent(sent)
+	}
+	_, err := w.Conn.Write(sent)
+	return err
 }
 
 func (w *wire) traceSent(p []byte) {

@@ -15,6 +15,8 @@ import (
 var (
 	_ hubferry.Writer = (*writer)(nil)
 	_ hubferry.Tailer = (*writer)(nil)
+
+	_ hubferry.PiecemealTailer = (*writer)(nil)
 )
 
 // writer writes to the partitions of one hub.
@@ -40,7 +42,13 @@ func (w *writer) Layout(ctx context.Context) (hubferry.Layout, error) {
 	if err != nil {
 		return hubferry.Layout{}, err
 	}
-	return hubferry.Layout{Places: places, Partition: partitionOf}, nil
+	return hubferry.Layout{Places: places, Partition: partitionOf, Late: w.sendTimeout()}, nil
+}
+
+// sendTimeout bounds a Write. A batch leaves within it or not at all, and the service stores
+// at once what it has received, so it also bounds how late one can be stored.
+func (w *writer) sendTimeout() time.Duration {
+	return cmp.Or(w.opts.SendTimeout, defaultSendTimeout)
 }
 
 // partitionOf is the service's rule for partition keys.
@@ -78,7 +86,7 @@ func (w *writer) Write(ctx context.Context, r hubferry.Run) (hubferry.Receipt, e
 	if err != nil {
 		return receipt, err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, cmp.Or(w.opts.SendTimeout, defaultSendTimeout), errSendTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, w.sendTimeout(), errSendTimeout)
 	defer cancel()
 	receipt.N, err = l.write(ctx, r.Events)
 	return receipt, err

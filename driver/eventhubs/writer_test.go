@@ -42,7 +42,9 @@ func batchBodies(t testing.TB, msg []byte) (bodies []string) {
 }
 
 // TestOutcomes has the service answer a batch in every way there is.
-func TestOutcomes(t *testing.T) {
+func TestOutcomes(t *testing.T) { eachClient(t, testOutcomes) }
+
+func testOutcomes(t *testing.T) {
 	answer := func(state ours.State) func(c *peerConn, ch uint16, handle, id uint32) {
 		return func(c *peerConn, ch uint16, _, id uint32) { c.dispose(ch, id, state) }
 	}
@@ -65,7 +67,7 @@ func TestOutcomes(t *testing.T) {
 		{name: "no state", answer: answer(ours.State{}), kind: hubferry.Transient, unsure: true, text: "without saying how"},
 		{name: "received only", answer: answer(ours.State{Code: ours.CodeReceived}), kind: hubferry.Transient, unsure: true},
 		{name: "rejected without an error", answer: answer(ours.State{Code: ours.CodeRejected}), kind: hubferry.Transient},
-		{name: "busy", answer: rejected(ours.ErrServerBusy, "wait"), kind: hubferry.Throttled, after: busyPause, text: "throughput units"},
+		{name: "busy", answer: rejected(ours.ErrServerBusy, "being throttled"), kind: hubferry.Throttled, after: busyPause, text: "throughput units"},
 		{name: "too large", answer: rejected(ours.ErrMessageSizeExceeded, "size"), kind: hubferry.TooLarge},
 		{name: "refused", answer: rejected(ours.ErrArgumentError, "no"), kind: hubferry.Refused},
 		{name: "not authorised", answer: rejected(ours.ErrUnauthorizedAccess, "'Send' claim(s) are required"), kind: hubferry.Unauthorized, text: "right to send"},
@@ -104,8 +106,40 @@ func TestOutcomes(t *testing.T) {
 	}
 }
 
+// frozen is a context whose deadline has passed while no timer could run: that of a process
+// that was stopped meanwhile.
+type frozen struct{ context.Context }
+
+func (frozen) Deadline() (time.Time, bool) { return time.Now().Add(-time.Second), true }
+
+// TestFrozenProcessSendsNothing checks that a batch that has missed its deadline is not sent
+// any more, and says so: others may rely on it (G-9).
+func TestFrozenProcessSendsNothing(t *testing.T) { eachClient(t, testFrozenProcessSendsNothing) }
+
+func testFrozenProcessSendsNothing(t *testing.T) {
+	s := startServer(t, nil)
+	c := connect(t, s.options(), hubferry.Env{})
+	w := openWriter(t, c, &TargetOptions{})
+	if _, err := w.Write(withTimeout(t), hubferry.Run{Events: bodies("a")}); err != nil { // the link is there
+		t.Fatal(err)
+	}
+	receipt, err := w.Write(frozen{withTimeout(t)}, hubferry.Run{Events: bodies("b")})
+	if e := asError(t, err); receipt.N != 0 || e.Unsure || e.Kind != hubferry.Transient {
+		t.Errorf("N=%d, unsure %v, kind %v: %v", receipt.N, e.Unsure, e.Kind, e)
+	}
+	infos, err := w.Partitions(withTimeout(t))
+	if err != nil || infos[0].End.Sequence != 0 {
+		t.Errorf("the hub ends at %d, %v, want 0: the batch was sent", infos[0].End.Sequence, err)
+	}
+	if l, err := w.Layout(withTimeout(t)); err != nil || l.Late != time.Minute {
+		t.Errorf("batches may be late by %s, %v, want the default of sendTimeout", l.Late, err)
+	}
+}
+
 // TestNothingSentIsNotUnsure checks that only a batch that may be stored is in doubt.
-func TestNothingSentIsNotUnsure(t *testing.T) {
+func TestNothingSentIsNotUnsure(t *testing.T) { eachClient(t, testNothingSentIsNotUnsure) }
+
+func testNothingSentIsNotUnsure(t *testing.T) {
 	t.Run("no credit", func(t *testing.T) {
 		p := startPeer(t)
 		c := connect(t, p.options(), hubferry.Env{})
@@ -121,17 +155,24 @@ func TestNothingSentIsNotUnsure(t *testing.T) {
 	})
 	t.Run("link lost before", func(t *testing.T) {
 		p := startPeer(t)
+		written := make(chan struct{})
 		p.onBatch = func(c *peerConn, ch uint16, _, id uint32, _ []byte) {
 			c.dispose(ch, id, ours.Accepted())
-			time.Sleep(30 * time.Millisecond) // in one read with the detach, go-amqp would drop the answer
+			select {
+			case <-written: // in one read with the detach, go-amqp would drop the answer
+			case <-t.Context().Done():
+			}
 			c.detach(ch, 0, &ours.Error{Condition: ours.ErrDetachForced, Description: "idle"})
 		}
 		w := openWriter(t, connect(t, p.options(), hubferry.Env{}), &TargetOptions{})
-		for range 3 { // each finds the link gone, or loses it in time
+		for range 3 { // each finds the link gone
 			if receipt, err := w.Write(withTimeout(t), hubferry.Run{Events: bodies("a")}); err != nil || receipt.N != 1 {
 				t.Fatalf("%d, %v", receipt.N, err)
 			}
-			time.Sleep(80 * time.Millisecond) // let the detach arrive
+			written <- struct{}{}
+			for w.lanes["0"].sender.Alive(t.Context()) {
+				time.Sleep(time.Millisecond)
+			}
 		}
 	})
 	t.Run("cancelled before", func(t *testing.T) {
@@ -151,7 +192,9 @@ func TestNothingSentIsNotUnsure(t *testing.T) {
 
 // TestRejectedBatchIsDivided checks that the one event is found that the service does
 // not take, although it rejects the batch that the event is in.
-func TestRejectedBatchIsDivided(t *testing.T) {
+func TestRejectedBatchIsDivided(t *testing.T) { eachClient(t, testRejectedBatchIsDivided) }
+
+func testRejectedBatchIsDivided(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		cond ours.Symbol
@@ -189,7 +232,9 @@ func TestRejectedBatchIsDivided(t *testing.T) {
 }
 
 // TestServiceLimitBelowLink is a service that takes less than its links say.
-func TestServiceLimitBelowLink(t *testing.T) {
+func TestServiceLimitBelowLink(t *testing.T) { eachClient(t, testServiceLimitBelowLink) }
+
+func testServiceLimitBelowLink(t *testing.T) {
 	p := startPeer(t)
 	const limit = 3000
 	n := 0
@@ -213,7 +258,9 @@ func TestServiceLimitBelowLink(t *testing.T) {
 }
 
 // TestSizesToTheByte fills messages to exactly what a link allows.
-func TestSizesToTheByte(t *testing.T) {
+func TestSizesToTheByte(t *testing.T) { eachClient(t, testSizesToTheByte) }
+
+func testSizesToTheByte(t *testing.T) {
 	const limit = 10000
 	p := startPeer(t)
 	var largest int
@@ -251,7 +298,9 @@ func TestSizesToTheByte(t *testing.T) {
 
 // TestBatchesFollowTheBudget checks that many writers send smaller batches (INV-6), and
 // that a large event passes all the same.
-func TestBatchesFollowTheBudget(t *testing.T) {
+func TestBatchesFollowTheBudget(t *testing.T) { eachClient(t, testBatchesFollowTheBudget) }
+
+func testBatchesFollowTheBudget(t *testing.T) {
 	p := startPeer(t)
 	var largest int
 	p.onBatch = func(c *peerConn, ch uint16, _, id uint32, msg []byte) {
@@ -271,7 +320,9 @@ func TestBatchesFollowTheBudget(t *testing.T) {
 	}
 }
 
-func TestPartitionsGrow(t *testing.T) {
+func TestPartitionsGrow(t *testing.T) { eachClient(t, testPartitionsGrow) }
+
+func testPartitionsGrow(t *testing.T) {
 	p := startPeer(t)
 	var addresses []string
 	p.onAttach = func(_ *peerConn, _ uint16, a *ours.Attach) bool {
@@ -307,7 +358,9 @@ func TestPartitionsGrow(t *testing.T) {
 
 // TestFaultsOfTheHub goes through what the embedded hub can do to a batch, and compares
 // what the writer says with what is there.
-func TestFaultsOfTheHub(t *testing.T) {
+func TestFaultsOfTheHub(t *testing.T) { eachClient(t, testFaultsOfTheHub) }
+
+func testFaultsOfTheHub(t *testing.T) {
 	for _, c := range []struct {
 		fault  hub.Fault
 		kind   hubferry.ErrorKind

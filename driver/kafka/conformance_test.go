@@ -8,4 +8,8 @@ import (
 
 func TestConformance(t *testing.T) {
 	t.Run("fake", func(t *testing.T) { drivertest.Run(t, fakeHarness) })
+	t.Run("real", func(t *testing.T) {
+		broker.Broker(t) // or skip it all
+		drivertest.Run(t, realHarness)
+	})
 }

@@ -1,28 +1,31 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
-	"github.com/twmb/franz-go/pkg/sasl/plain"
-	"github.com/twmb/franz-go/pkg/sasl/scram"
 
 	"github.com/hubferry/hubferry"
 )
 
-var _ hubferry.Connection = (*connection)(nil)
+var (
+	_ hubferry.Connection = (*connection)(nil)
+	_ hubferry.Selecting  = (*connection)(nil)
+)
 
 // connection is a configured way to a cluster. Its own client asks for metadata and
 // offsets; readers and targets have theirs.
@@ -34,9 +37,23 @@ type connection struct {
 	admin   *kadm.Client
 	once    sync.Once
 	done    chan struct{}
+	pumps   atomic.Int32 // of all sources, which share the budget
+	seen    sync.Map     // names of topics that were there, to tell that one was deleted
+
+	reads, writes atomic.Bool // it has sources, targets
+	batchesOnce   sync.Once
+	batches       *memory
 }
 
 func newConnection(o *ConnectionOptions, env hubferry.Env) (*connection, error) {
+	o, err := o.resolved()
+	if err != nil {
+		return nil, err
+	}
+	if env.Log == nil {
+		env.Log = slog.New(slog.DiscardHandler)
+	}
+	env.Log = env.Log.With("component", "kafka")
 	c := &connection{options: o, env: env, done: make(chan struct{})}
 	seeds := make([]string, len(o.Brokers))
 	for i, b := range o.Brokers {
@@ -47,12 +64,17 @@ func newConnection(o *ConnectionOptions, env hubferry.Env) (*connection, error) 
 		return nil, err
 	}
 	c.base = []kgo.Opt{
-		kgo.SeedBrokers(seeds...), kgo.ClientID("hubferry-" + env.Instance), kgo.Dialer(dial),
+		kgo.SeedBrokers(seeds...), kgo.ClientID(cmp.Or(o.ClientID, "hubferry-"+env.Instance)), kgo.Dialer(dial),
 		kgo.RetryTimeout(5 * time.Second), // an outage is the engine's business soon
 		kgo.RetryBackoffFn(backoff),
 	}
 	if o.SASL != nil {
-		c.base = append(c.base, saslOpt(o.SASL))
+		host, _, _ := net.SplitHostPort(seeds[0])
+		mechanism, err := o.SASL.mechanism(env, host)
+		if err != nil {
+			return nil, err
+		}
+		c.base = append(c.base, kgo.SASL(mechanism))
 	}
 	if c.client, err = c.newClient(); err != nil {
 		return nil, err
@@ -75,17 +97,6 @@ func (c *connection) newClient(more ...kgo.Opt) (*kgo.Client, error) {
 func backoff(n int) time.Duration {
 	d := min(50*time.Millisecond<<min(n, 10), time.Second)
 	return d/2 + rand.N(d/2)
-}
-
-func saslOpt(o *SASLOptions) kgo.Opt {
-	switch o.Mechanism {
-	case MechanismScramSHA256:
-		return kgo.SASL(scram.Auth{User: o.Username, Pass: o.Password.Reveal()}.AsSha256Mechanism())
-	case MechanismScramSHA512:
-		return kgo.SASL(scram.Auth{User: o.Username, Pass: o.Password.Reveal()}.AsSha512Mechanism())
-	default:
-		return kgo.SASL(plain.Auth{User: o.Username, Pass: o.Password.Reveal()}.AsMechanism())
-	}
 }
 
 // dialer returns how to reach a broker: through Env.Dial if there is one, and with TLS
@@ -156,41 +167,6 @@ func tlsConfig(o *TLSOptions, env hubferry.Env) (*tls.Config, error) {
 	return config, nil
 }
 
-// topic is what the cluster says of a topic.
-type topic struct {
-	cluster string
-	id      [16]byte
-	count   int
-}
-
-// describe asks for a topic. It asks the cluster each time: what a client remembers may
-// be of a topic that was deleted since.
-func (c *connection) describe(ctx context.Context, name string) (topic, error) {
-	op := "describe topic " + name
-	if isDone(c.done) {
-		return topic{}, hubferry.ErrClosed
-	}
-	req := kmsg.NewPtrMetadataRequest()
-	t := kmsg.NewMetadataRequestTopic()
-	t.Topic = new(name)
-	req.Topics = append(req.Topics, t)
-	resp, err := req.RequestWith(ctx, c.client)
-	if err != nil {
-		return topic{}, classify(op, err)
-	}
-	if len(resp.Topics) != 1 {
-		return topic{}, &hubferry.Error{Kind: hubferry.Transient, Op: op, Err: fmt.Errorf("the broker answered for %d topics", len(resp.Topics))}
-	}
-	if err := kerr.ErrorForCode(resp.Topics[0].ErrorCode); err != nil {
-		return topic{}, classify(op, err)
-	}
-	found := topic{id: resp.Topics[0].TopicID, count: len(resp.Topics[0].Partitions)}
-	if found.cluster, err = c.namespace(resp.ClusterID); err != nil {
-		return topic{}, err
-	}
-	return found, nil
-}
-
 // namespace returns the canonical identity of the cluster (G-1).
 func (c *connection) namespace(cluster *string) (string, error) {
 	switch {
@@ -203,15 +179,6 @@ func (c *connection) namespace(cluster *string) (string, error) {
 		Kind: hubferry.Fatal, Op: "ask for the cluster id",
 		Err: errors.New("the cluster has none"), Hint: "set the connection's id",
 	}
-}
-
-// place returns the place of a partition.
-func (t *topic) place(name string, partition int) *hubferry.Place {
-	incarnation := ""
-	if t.id != [16]byte{} {
-		incarnation = kadm.TopicID(t.id).String()
-	}
-	return hubferry.NewPlace(t.cluster, name, fmt.Sprint(partition), incarnation, partition)
 }
 
 // Namespace implements hubferry.Connection.
@@ -229,20 +196,39 @@ func (c *connection) Namespace(ctx context.Context) (string, error) {
 }
 
 // Source implements hubferry.Connection.
-func (c *connection) Source(_ context.Context, hub string, o hubferry.Options) (hubferry.Source, error) {
-	if _, ok := o.(*SourceOptions); !ok {
-		return nil, fmt.Errorf("open source %s: options are %T, not *kafka.SourceOptions", hub, o)
+func (c *connection) Source(ctx context.Context, hub string, o hubferry.Options) (hubferry.Source, error) {
+	return c.SourceOf(ctx, hubferry.Selection{Hubs: []string{hub}}, o)
+}
+
+// SourceOf implements hubferry.Selecting.
+func (c *connection) SourceOf(_ context.Context, sel hubferry.Selection, o hubferry.Options) (hubferry.Source, error) {
+	options, ok := o.(*SourceOptions)
+	if !ok {
+		return nil, fmt.Errorf("open a source: options are %T, not *kafka.SourceOptions", o)
 	}
-	return &source{conn: c, topic: hub, done: make(chan struct{}), readers: map[*reader]bool{}}, nil
+	topics, err := newSelection(sel)
+	if err != nil {
+		return nil, err
+	}
+	c.reads.Store(true)
+	s := newSource(c, options, topics)
+	if options.ConsumerGroup == "" || options.Checkpoints == CheckpointsStore {
+		return s, nil
+	}
+	return &groupSource{s}, nil
 }
 
 // Target implements hubferry.Connection.
-func (c *connection) Target(_ context.Context, o hubferry.Options) (hubferry.Target, error) {
-	if _, ok := o.(*TargetOptions); !ok {
+func (c *connection) Target(ctx context.Context, o hubferry.Options) (hubferry.Target, error) {
+	own, ok := o.(*TargetOptions)
+	if !ok {
 		return nil, fmt.Errorf("open a target: options are %T, not *kafka.TargetOptions", o)
 	}
-	return newTarget(c)
+	c.writes.Store(true)
+	return newTarget(ctx, c, *own)
 }
+
+func (c *connection) pumpCount() int { return int(c.pumps.Load()) }
 
 // Close implements hubferry.Connection.
 func (c *connection) Close(context.Context) error {

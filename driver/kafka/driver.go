@@ -23,8 +23,17 @@ func Driver() hubferry.Driver {
 		},
 		Caps: hubferry.Caps{
 			Source: true, Target: true, Partitions: true, Keys: true, NullBody: true,
-			Types:         []hubferry.Kind{hubferry.KindNull, hubferry.KindBinary},
-			RepeatedNames: true, Retention: true, MaxEvent: defaultMaxMessage,
+			Types: valueKinds(), AMQPBodies: true, Annotations: true,
+			RepeatedNames: true, Selects: true, Retention: true, MaxEvent: defaultMaxMessage,
 		},
 	}
+}
+
+// valueKinds are all that there are: a header amqp-types says what headers hold.
+func valueKinds() []hubferry.Kind {
+	all := make([]hubferry.Kind, 0, hubferry.KindDescribed+1)
+	for k := hubferry.KindNull; k <= hubferry.KindDescribed; k++ {
+		all = append(all, k)
+	}
+	return all
 }

@@ -71,7 +71,16 @@ var kinds = map[int16]kindAndHint{
 	kerr.MessageTooLarge.Code:                    {hubferry.TooLarge, "raise the topic's max.message.bytes and the connection's maxMessageBytes"},
 	kerr.RecordListTooLarge.Code:                 {hubferry.TooLarge, "raise the topic's segment.bytes"},
 	kerr.InvalidRecord.Code:                      {hubferry.Refused, "does a compacted topic get an event without a key?"},
+	kerr.UnsupportedCompressionType.Code:         {hubferry.Fatal, "the service does not take that compression: set the target's compression, to none or gzip for instance"},
+	kerr.UnsupportedForMessageFormat.Code:        {hubferry.Fatal, "the topic has a message format from before Kafka 0.11, or the service takes no idempotent producers: for them set the target's idempotence: off"},
 	kerr.InvalidTimestamp.Code:                   {hubferry.Refused, "the topic takes no timestamps so far from now"},
+	kerr.InconsistentGroupProtocol.Code:          {hubferry.Fatal, "members of another task or program have the group: stop them, or set another consumerGroup; with shared: true it is shared with programs that rebalance cooperatively (cooperative-sticky)"},
+	kerr.GroupMaxSizeReached.Code:                {hubferry.Fatal, "the brokers allow no more members in a group (group.max.size)"},
+	kerr.InvalidSessionTimeout.Code:              {hubferry.Fatal, "the brokers allow another range of sessionTimeout (group.min.session.timeout.ms, group.max.session.timeout.ms)"},
+	kerr.FencedInstanceID.Code:                   {hubferry.Fatal, "another instance has the same instanceId"},
+	kerr.InvalidGroupID.Code:                     {hubferry.Fatal, "no group can have that name"},
+	kerr.UnknownMemberID.Code:                    {hubferry.Transient, ""}, // who was away for too long joins again
+	kerr.IllegalGeneration.Code:                  {hubferry.Transient, ""},
 	kerr.ThrottlingQuotaExceeded.Code:            {hubferry.Throttled, ""},
 	kerr.OffsetOutOfRange.Code:                   {hubferry.Gap, "the topic does not hold the position any more"},
 	kerr.NotEnoughReplicasAfterAppend.Code:       {hubferry.Transient, "bring the topic's replicas back"},
@@ -82,14 +91,6 @@ var kinds = map[int16]kindAndHint{
 	kerr.KafkaStorageError.Code:                  {hubferry.Transient, ""},
 }
 
-// refused are the broker's errors after which nothing was stored for certain.
-var refused = map[int16]bool{
-	kerr.UnknownTopicOrPartition.Code: true, kerr.UnknownTopicID.Code: true, kerr.InvalidTopicException.Code: true,
-	kerr.TopicAuthorizationFailed.Code: true, kerr.ClusterAuthorizationFailed.Code: true,
-	kerr.MessageTooLarge.Code: true, kerr.RecordListTooLarge.Code: true, kerr.InvalidRecord.Code: true,
-	kerr.InvalidTimestamp.Code: true, kerr.NotEnoughReplicas.Code: true, kerr.ThrottlingQuotaExceeded.Code: true,
-}
-
 // at adds the place to an error about one event.
 func at(place *hubferry.Place, err error) error {
 	e, ok := errors.AsType[*hubferry.Error](err)
@@ -98,22 +99,5 @@ func at(place *hubferry.Place, err error) error {
 	}
 	own := *e
 	own.Place = place
-	return &own
-}
-
-// writeError classifies the error of a record. Whatever is not a plain refusal may hide
-// that the broker stored it (G-9).
-func writeError(place *hubferry.Place, err error) error {
-	err = classify("write", err)
-	e, ok := errors.AsType[*hubferry.Error](err)
-	if !ok {
-		return err
-	}
-	own := *e
-	own.Place = place
-	own.Unsure = true
-	if k, ok := errors.AsType[*kerr.Error](e.Err); ok && refused[k.Code] {
-		own.Unsure = false
-	}
 	return &own
 }

@@ -15,40 +15,36 @@ import (
 
 func TestKindsOfErrors(t *testing.T) {
 	tests := []struct {
-		err    error
-		kind   hubferry.ErrorKind
-		unsure bool // of a write
+		err  error
+		kind hubferry.ErrorKind
 	}{
-		{kerr.UnknownTopicOrPartition, hubferry.NotFound, false},
-		{kerr.TopicAuthorizationFailed, hubferry.Unauthorized, false},
-		{kerr.SaslAuthenticationFailed, hubferry.Unauthorized, true},
-		{fmt.Errorf("dial: %w", kerr.SaslAuthenticationFailed), hubferry.Unauthorized, true},
-		{kerr.MessageTooLarge, hubferry.TooLarge, false},
-		{fmt.Errorf("%w (uncompressed_bytes=7)", kerr.MessageTooLarge), hubferry.TooLarge, false},
-		{kerr.InvalidRecord, hubferry.Refused, false},
-		{kerr.ThrottlingQuotaExceeded, hubferry.Throttled, false},
-		{kerr.OffsetOutOfRange, hubferry.Gap, true},
-		{&kgo.ErrDataLoss{}, hubferry.Gap, true},
-		{kerr.NotLeaderForPartition, hubferry.Transient, true},
-		{kerr.RequestTimedOut, hubferry.Transient, true},
-		{kerr.NotEnoughReplicas, hubferry.Transient, false},
-		{kerr.NotEnoughReplicasAfterAppend, hubferry.Transient, true},
-		{kerr.UnsupportedVersion, hubferry.Fatal, true},
-		{kgo.ErrRecordTimeout, hubferry.Transient, true},
-		{context.DeadlineExceeded, hubferry.Transient, true},
-		{context.Canceled, hubferry.Transient, true},
-		{io.ErrUnexpectedEOF, hubferry.Transient, true},
+		{kerr.UnknownTopicOrPartition, hubferry.NotFound},
+		{kerr.TopicAuthorizationFailed, hubferry.Unauthorized},
+		{kerr.SaslAuthenticationFailed, hubferry.Unauthorized},
+		{fmt.Errorf("dial: %w", kerr.SaslAuthenticationFailed), hubferry.Unauthorized},
+		{kerr.MessageTooLarge, hubferry.TooLarge},
+		{fmt.Errorf("%w (uncompressed_bytes=7)", kerr.MessageTooLarge), hubferry.TooLarge},
+		{kerr.InvalidRecord, hubferry.Refused},
+		{kerr.ThrottlingQuotaExceeded, hubferry.Throttled},
+		{kerr.OffsetOutOfRange, hubferry.Gap},
+		{&kgo.ErrDataLoss{}, hubferry.Gap},
+		{kerr.NotLeaderForPartition, hubferry.Transient},
+		{kerr.RequestTimedOut, hubferry.Transient},
+		{kerr.NotEnoughReplicas, hubferry.Transient},
+		{kerr.NotEnoughReplicasAfterAppend, hubferry.Transient},
+		{kerr.UnsupportedVersion, hubferry.Fatal},
+		{kerr.UnknownMemberID, hubferry.Transient},
+		{kerr.IllegalGeneration, hubferry.Transient},
+		{kgo.ErrRecordTimeout, hubferry.Transient},
+		{context.DeadlineExceeded, hubferry.Transient},
+		{context.Canceled, hubferry.Transient},
+		{io.ErrUnexpectedEOF, hubferry.Transient},
 	}
-	place := hubferry.NewPlace("c", "t", "0", "", 0)
 	for _, tt := range tests {
 		t.Run(tt.err.Error(), func(t *testing.T) {
 			err := classify("read", tt.err)
 			if hubferry.KindOf(err) != tt.kind || !errors.Is(err, tt.err) {
 				t.Errorf("%v is of kind %v, want %v", err, hubferry.KindOf(err), tt.kind)
-			}
-			e, ok := errors.AsType[*hubferry.Error](writeError(place, tt.err))
-			if !ok || e.Kind != tt.kind || e.Unsure != tt.unsure || e.Place != place {
-				t.Errorf("as the error of a write: %+v", e)
 			}
 		})
 	}

@@ -114,59 +114,10 @@ func (c *cluster) client(t testing.TB, opts ...kgo.Opt) *kgo.Client {
 	return cl
 }
 
-// record maps an event by hand.
-func record(t testing.TB, e *hubferry.Event, partition int32) *kgo.Record {
-	t.Helper()
-	content, err := e.Content()
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &kgo.Record{Topic: topicName, Partition: partition}
-	if e.Key.Kind != hubferry.NoKey {
-		r.Key = append([]byte{}, e.Key.Bytes...)
-	}
-	if content.BodyKind != hubferry.BodyNull {
-		r.Value = append([]byte{}, content.Body...)
-	}
-	for _, p := range content.Properties {
-		h := kgo.RecordHeader{Key: p.Name}
-		switch {
-		case p.Value.IsNull():
-		case p.Value.Kind() == hubferry.KindBinary:
-			h.Value = append([]byte{}, p.Value.Raw()...)
-		default:
-			h.Value = append([]byte{}, p.Value.String()...)
-		}
-		r.Headers = append(r.Headers, h)
-	}
-	return r
-}
-
-// eventOf maps a record by hand.
-func eventOf(r *kgo.Record) hubferry.Event {
-	c := &hubferry.Content{Body: r.Value}
-	if r.Value == nil {
-		c.BodyKind = hubferry.BodyNull
-	}
-	for _, h := range r.Headers {
-		v := hubferry.Null()
-		if h.Value != nil {
-			v = hubferry.Binary(h.Value)
-		}
-		c.Properties = append(c.Properties, hubferry.Property{Name: h.Key, Value: v})
-	}
-	e := hubferry.NewEvent(c)
-	if r.Key != nil {
-		e.Key = hubferry.Key{Kind: hubferry.ByteKey, Bytes: r.Key}
-	}
-	e.Time, e.Pos = r.Timestamp, hubferry.Position{Sequence: r.Offset}
-	return e
-}
-
 func (c *cluster) produce(t testing.TB, cl *kgo.Client, partition int32, events []hubferry.Event) {
 	t.Helper()
 	defer cl.Close()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), longWait)
 	defer cancel()
 	var records []*kgo.Record
 	for i := range events {
@@ -194,9 +145,10 @@ func (c *cluster) dump(t testing.TB, partition int) []hubferry.Event {
 	if info == nil {
 		t.Fatalf("there is no partition %d", partition)
 	}
-	cl := c.client(t, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topicName: {int32(partition): kgo.NewOffset().AtStart()}}))
+	cl := c.client(t, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topicName: {int32(partition): kgo.NewOffset().AtStart()}}),
+		kgo.KeepControlRecords(), kgo.FetchIsolationLevel(kgo.ReadCommitted()))
 	defer cl.Close()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), longWait)
 	defer cancel()
 	var events []hubferry.Event
 	for next := info.LogStartOffset; next < info.HighWatermark; {
@@ -205,7 +157,9 @@ func (c *cluster) dump(t testing.TB, partition int) []hubferry.Event {
 			t.Fatalf("dump: %v", err)
 		}
 		fetches.EachRecord(func(r *kgo.Record) {
-			events = append(events, eventOf(r))
+			if !r.Attrs.IsControl() {
+				events = append(events, eventOf(t, r))
+			}
 			next = r.Offset + 1
 		})
 	}
@@ -218,7 +172,7 @@ func (c *cluster) hole(t testing.TB, partition int) {
 	t.Helper()
 	cl := c.client(t, kgo.TransactionalID("hole"), kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	defer cl.Close()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), longWait)
 	defer cancel()
 	if err := cl.BeginTransaction(); err != nil {
 		t.Fatal(err)
@@ -252,7 +206,7 @@ func fakeHarness(t testing.TB) *drivertest.Harness {
 	bad := c.options()
 	bad.SASL = &kafka.SASLOptions{Mechanism: kafka.MechanismPlain, Username: userName, Password: hubferry.NewSecret("wrong-" + password)}
 	return &drivertest.Harness{
-		Driver: kafka.Driver(), Connection: c.options(), BadConnection: bad,
+		Driver: kafka.Driver(), Fields: messageFields, Connection: c.options(), BadConnection: bad,
 		Source: &kafka.SourceOptions{}, Target: &kafka.TargetOptions{},
 		Secrets: []string{password}, Hub: topicName, Unknown: "nowhere",
 		Inject: c.inject, Dump: c.dump, Send: c.send,
@@ -274,7 +228,7 @@ func fakeHarness(t testing.TB) *drivertest.Harness {
 				t.Fatal(err)
 			}
 		},
-		Patience:   20 * time.Second,
+		Patience:   time.Minute,
 		Goroutines: []string{"franz-go/pkg/kfake."}, // a fetch that waits outlives its connection
 	}
 }

@@ -21,7 +21,7 @@ import (
 	"github.com/hubferry/hubferry/driver/kafka"
 )
 
-func connect(t *testing.T, o *kafka.ConnectionOptions, env hubferry.Env) hubferry.Connection {
+func connect(t testing.TB, o *kafka.ConnectionOptions, env hubferry.Env) hubferry.Connection {
 	t.Helper()
 	env.Log = slog.New(slog.DiscardHandler)
 	c, err := kafka.Driver().Connect(t.Context(), o, env)
@@ -87,7 +87,7 @@ func TestNextPassesControlRecords(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), longWait)
 	defer cancel()
 	b := hubferry.Batch{Limit: hubferry.Limit{Events: 100, Bytes: 1 << 20}}
 	for n := 0; b.Next.Sequence < info.End.Sequence; n += len(b.Events) {
@@ -139,7 +139,7 @@ func TestGapNamesItsRange(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), longWait)
 	defer cancel()
 	err = r.Read(ctx, &hubferry.Batch{Limit: hubferry.Limit{Events: 1, Bytes: 1}})
 	e, ok := err.(*hubferry.Error) //nolint:errorlint // the driver returns it bare

@@ -3,35 +3,34 @@ package kafka
 import (
 	"fmt"
 	"net"
-	"slices"
 	"time"
 
 	"github.com/hubferry/hubferry"
 )
 
-// The values of SASLOptions.Mechanism.
-const (
-	MechanismPlain       = "plain"
-	MechanismScramSHA256 = "scram-sha-256"
-	MechanismScramSHA512 = "scram-sha-512"
-)
-
 // Defaults of the options.
 const (
 	defaultDeliveryTimeout = 30 * time.Second
-	defaultMaxMessage      = 1_000_000 // under a broker's default max.message.bytes, 1048588
+	defaultMaxMessage      = 1048588 // max.message.bytes of brokers that were not told otherwise
 	defaultPort            = "9092"
+
+	// maxRequest is far below what brokers take (socket.request.max.bytes, 100 MiB): beyond
+	// it nothing is gained.
+	maxRequest = 8 << 20
 )
 
 // ConnectionOptions say how to reach a cluster.
 type ConnectionOptions struct {
-	Brokers []string     `yaml:"brokers" jsonschema:"required" jsonschema_description:"Some brokers of the cluster, as host:port. The port defaults to 9092."`
-	TLS     *TLSOptions  `yaml:"tls" jsonschema_description:"Encrypt the connection. 'tls: {}' trusts the system's authorities."`
-	SASL    *SASLOptions `yaml:"sasl" jsonschema_description:"How to sign in."`
-	ID      string       `yaml:"id" jsonschema_description:"Overrides the cluster id in provenance and checkpoints. Needed for services that have no cluster id of their own."`
+	ConnectionString hubferry.Secret `yaml:"connectionString" jsonschema_description:"The connection string of an Event Hubs namespace, whose Kafka endpoint is then used: over TLS, at port 9093. Use it or brokers."`
+	Brokers          []string        `yaml:"brokers" jsonschema_description:"Some brokers of the cluster, as host:port. The port defaults to 9092."`
+	TLS              *TLSOptions     `yaml:"tls" jsonschema_description:"Encrypt the connection. 'tls: {}' trusts the system's authorities."`
+	SASL             *SASLOptions    `yaml:"sasl" jsonschema_description:"How to sign in."`
+	ClientID         string          `yaml:"clientId" jsonschema:"default=hubferry-INSTANCE" jsonschema_description:"The name by which brokers know this program: in their logs and quotas."`
+	Rack             string          `yaml:"rack" jsonschema_description:"Where this program runs (client.rack): brokers that support it let it read from a replica in the same rack."`
+	ID               string          `yaml:"id" jsonschema_description:"Overrides the cluster id in provenance and checkpoints. Needed for services that have no cluster id of their own."`
 
 	DeliveryTimeout time.Duration `yaml:"deliveryTimeout" jsonschema:"default=30s" jsonschema_description:"How long a write may wait for its confirmation."`
-	MaxMessageBytes int           `yaml:"maxMessageBytes" jsonschema:"default=1000000" jsonschema_description:"The largest record to send, in bytes. It must not be above the topic's max.message.bytes."`
+	MaxMessageBytes int           `yaml:"maxMessageBytes" jsonschema_description:"The largest batch to send, in bytes, if it is to be less than the topic's max.message.bytes."`
 }
 
 // TLSOptions are settings of TLS.
@@ -43,21 +42,14 @@ type TLSOptions struct {
 	InsecureSkipVerify bool   `yaml:"insecureSkipVerify" jsonschema_description:"Accept any certificate. Only for tests: anybody in between can read everything."`
 }
 
-// SASLOptions say how to sign in.
-type SASLOptions struct {
-	Mechanism string          `yaml:"mechanism" jsonschema:"required,enum=plain,enum=scram-sha-256,enum=scram-sha-512" jsonschema_description:"The SASL mechanism."`
-	Username  string          `yaml:"username" jsonschema:"required" jsonschema_description:"The user."`
-	Password  hubferry.Secret `yaml:"password" jsonschema:"required" jsonschema_description:"The user's password."`
-}
-
 // Validate implements hubferry.Options.
 func (o *ConnectionOptions) Validate() []hubferry.Problem {
 	var problems []hubferry.Problem
 	bad := func(field, format string, args ...any) {
 		problems = append(problems, hubferry.Problem{Field: field, Message: fmt.Sprintf(format, args...)})
 	}
-	if len(o.Brokers) == 0 {
-		bad("brokers", "is required: name one broker at least, as host:port")
+	if len(o.Brokers) == 0 && o.ConnectionString.IsZero() {
+		bad("brokers", "is required: name one broker at least, as host:port; or set connectionString, for Event Hubs")
 	}
 	for i, b := range o.Brokers {
 		if host, _, err := net.SplitHostPort(withPort(b)); err != nil || host == "" {
@@ -67,15 +59,15 @@ func (o *ConnectionOptions) Validate() []hubferry.Problem {
 	if o.TLS != nil && (o.TLS.CertFile == "") != (o.TLS.KeyFile == "") {
 		bad("tls.certFile", "certFile and keyFile belong together")
 	}
-	if s := o.SASL; s != nil {
-		if known := []string{MechanismPlain, MechanismScramSHA256, MechanismScramSHA512}; !slices.Contains(known, s.Mechanism) {
-			bad("sasl.mechanism", "%q is not one of %v", s.Mechanism, known)
+	if o.SASL != nil {
+		problems = append(problems, o.SASL.problems()...)
+	}
+	if !o.ConnectionString.IsZero() {
+		if _, err := eventHubsBroker(o.ConnectionString.Reveal()); err != nil {
+			bad("connectionString", "%v", err)
 		}
-		if s.Username == "" {
-			bad("sasl.username", "is required")
-		}
-		if s.Password.IsZero() {
-			bad("sasl.password", "is required")
+		if o.SASL != nil {
+			bad("sasl", "leave it out: the connection string has a key")
 		}
 	}
 	if o.DeliveryTimeout < 0 || (o.DeliveryTimeout > 0 && o.DeliveryTimeout < time.Second) {
@@ -95,10 +87,21 @@ func (o *ConnectionOptions) deliveryTimeout() time.Duration {
 }
 
 func (o *ConnectionOptions) maxMessage() int {
-	if o.MaxMessageBytes == 0 {
-		return defaultMaxMessage
+	switch {
+	case o.MaxMessageBytes > 0:
+		return o.MaxMessageBytes
+	case o.limited():
+		return eventHubsRequest - requestOverhead
 	}
-	return o.MaxMessageBytes
+	return defaultMaxMessage
+}
+
+// maxRequest is how large a request with several batches may be. A larger batch goes alone.
+func (o *ConnectionOptions) maxRequest() int {
+	if o.limited() {
+		return max(eventHubsRequest, o.MaxMessageBytes)
+	}
+	return maxRequest
 }
 
 func withPort(broker string) string {
@@ -107,15 +110,3 @@ func withPort(broker string) string {
 	}
 	return broker
 }
-
-// SourceOptions say how to read a topic. There is nothing to choose yet.
-type SourceOptions struct{}
-
-// Validate implements hubferry.Options.
-func (*SourceOptions) Validate() []hubferry.Problem { return nil }
-
-// TargetOptions say how to write to topics. There is nothing to choose yet.
-type TargetOptions struct{}
-
-// Validate implements hubferry.Options.
-func (*TargetOptions) Validate() []hubferry.Problem { return nil }

@@ -47,8 +47,13 @@ type HubOptions struct {
 	// Pipeline lets a Writer have that many runs of one partition in flight: it is then
 	// a Submitter. 0 means no.
 	Pipeline int
+	// Transactions makes the Writer of a Log a Committer, as Kafka's are.
+	Transactions bool
 	// NoTail makes a Writer that is no Tailer.
 	NoTail bool
+	// Late is what writers say in Layout.Late. Nothing is stored late by itself: see
+	// Fault.Late.
+	Late time.Duration
 	// Lock is how long an event of a Queue stays locked after its reader is gone.
 	// Default 30 s.
 	Lock time.Duration

@@ -3,6 +3,7 @@ package mem
 import (
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -173,6 +174,26 @@ func (h *Hub) Trim(partition int, upTo int64) {
 	}
 	p.begin = upTo
 	p.records = slices.Clone(p.records[p.after(upTo):])
+}
+
+// SetBack drops the events of a partition behind a sequence number, as a hub does that is
+// restored from a backup: its incarnation stays. Connections break.
+func (h *Hub) SetBack(partition int, to int64) {
+	h.Cut(partition)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	p := h.partitions[partition]
+	if to >= p.end.Sequence {
+		return
+	}
+	p.records = slices.Clone(p.records[:p.after(to)])
+	p.end, p.begin = hubferry.Position{Sequence: to}, min(p.begin, to)
+	p.bytes = 0
+	for i := range p.records {
+		r := &p.records[i]
+		at, _ := strconv.ParseInt(strings.TrimPrefix(r.pos.Offset, "o"), 10, 64)
+		p.end, p.endTime, p.bytes = r.pos, r.time, at+int64(r.size())
+	}
 }
 
 // Compact keeps only the newest event of each key, as a compacted hub does. The hub

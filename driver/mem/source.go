@@ -57,6 +57,11 @@ func (s *Source) Partitions(ctx context.Context) ([]hubferry.PartitionInfo, erro
 	if err := h.begin(ctx, OpPartitions, 0, s.done); err != nil {
 		return nil, err
 	}
+	return h.describe(), nil
+}
+
+// describe returns what the partitions hold.
+func (h *Hub) describe() []hubferry.PartitionInfo {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	infos := make([]hubferry.PartitionInfo, 0, len(h.partitions))
@@ -66,7 +71,7 @@ func (s *Source) Partitions(ctx context.Context) ([]hubferry.PartitionInfo, erro
 			Sparse: h.options.Sparse,
 		})
 	}
-	return infos, nil
+	return infos
 }
 
 // Resolve implements hubferry.Source.

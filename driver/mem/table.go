@@ -2,6 +2,7 @@ package mem
 
 import (
 	"context"
+	"errors"
 
 	"github.com/hubferry/hubferry"
 )
@@ -20,6 +21,27 @@ var (
 
 // tableWriter stores events and a position in one transaction.
 type tableWriter struct{ *writer }
+
+var (
+	_ hubferry.Tailer    = (*transactWriter)(nil)
+	_ hubferry.Committer = (*transactWriter)(nil)
+)
+
+// transactWriter is the same for a Log.
+type transactWriter struct {
+	*logWriter
+	table *tableWriter
+}
+
+// Adopt implements hubferry.Committer.
+func (w *transactWriter) Adopt(ctx context.Context, id hubferry.ID) (*hubferry.Checkpoint, error) {
+	return w.table.Adopt(ctx, id)
+}
+
+// Commit implements hubferry.Committer.
+func (w *transactWriter) Commit(ctx context.Context, id hubferry.ID, runs []hubferry.Run, prev, next *hubferry.Checkpoint) error {
+	return w.table.Commit(ctx, id, runs, prev, next)
+}
 
 // Adopt implements hubferry.Committer.
 func (w *tableWriter) Adopt(ctx context.Context, id hubferry.ID) (*hubferry.Checkpoint, error) {
@@ -68,19 +90,21 @@ func (w *tableWriter) commit(id hubferry.ID, runs []hubferry.Run, prev, next *hu
 	if a.by != w || !same(a.checkpoint, prev) {
 		return &hubferry.Error{Kind: hubferry.Lost, Op: "commit " + id.String(), Hint: "another instance has taken the partition over"}
 	}
-	var records []record
+	records := make([][]record, len(runs))
 	var stamp hubferry.Stamp
-	for _, run := range runs {
+	for i, run := range runs {
 		for _, e := range run.Events {
-			r, err := w.record(e, &stamp, 0)
+			r, err := w.record(e, &stamp, run.Partition)
 			if err != nil {
-				return err
+				return about(e, err)
 			}
-			records = append(records, r)
+			records[i] = append(records[i], r)
 		}
 	}
-	for _, r := range records {
-		w.hub.append(w.hub.partitions[0], r)
+	for i, run := range runs {
+		for _, r := range records[i] {
+			w.hub.append(w.hub.partitions[run.Partition], r)
+		}
 	}
 	stored := *next
 	a.checkpoint = &stored
@@ -88,11 +112,21 @@ func (w *tableWriter) commit(id hubferry.ID, runs []hubferry.Run, prev, next *hu
 	return nil
 }
 
+// about says which event an error is about.
+func about(e *hubferry.Event, err error) error {
+	if refused, ok := errors.AsType[*hubferry.Error](err); ok {
+		named := *refused
+		named.Event = e
+		return &named
+	}
+	return err
+}
+
 func same(a, b *hubferry.Checkpoint) bool {
 	if a == nil || b == nil {
 		return a == b
 	}
-	return a.Position == b.Position && a.Incarnation == b.Incarnation
+	return a.Position == b.Position && a.Incarnation == b.Incarnation && a.Beginning == b.Beginning
 }
 
 // Committed returns the checkpoint that a table holds, or nil.

@@ -42,6 +42,8 @@ func (t *Target) Open(ctx context.Context, hub string, trail hubferry.Trail) (hu
 	switch {
 	case h.options.Kind == Table:
 		return &tableWriter{writer: w}, nil
+	case h.options.Transactions:
+		return &transactWriter{&logWriter{w}, &tableWriter{w}}, nil
 	case h.options.Pipeline > 0:
 		return newPipeWriter(w), nil
 	case h.options.NoTail || h.options.Kind == Queue:
@@ -102,6 +104,7 @@ func (w *writer) Layout(ctx context.Context) (hubferry.Layout, error) {
 	}
 	if w.hub.options.Kind == Log {
 		l.Partition = partitionOf
+		l.Late = w.hub.options.Late
 	}
 	return l, nil
 }
@@ -264,4 +267,15 @@ func (w *logWriter) Tail(ctx context.Context, partition int, after hubferry.Posi
 	end := r.partition.end
 	r.until = &end
 	return r, nil
+}
+
+// Partitions implements hubferry.Tailer.
+func (w *logWriter) Partitions(ctx context.Context) ([]hubferry.PartitionInfo, error) {
+	if err := w.ready(ctx, "ask for the ends of"); err != nil {
+		return nil, err
+	}
+	if err := w.hub.begin(ctx, OpPartitions, 0, w.done); err != nil {
+		return nil, err
+	}
+	return w.hub.describe(), nil
 }

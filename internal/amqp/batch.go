@@ -11,16 +11,6 @@ const (
 	FormatBatch uint32 = 0x80013700
 )
 
-// DataOverhead is what a data section adds to data of the given length; the
-// size of a batch is that of its envelope plus, for each message, its length
-// and this.
-func DataOverhead(length int) int {
-	if length <= 255 {
-		return 5
-	}
-	return 8
-}
-
 // BatchMessages iterates over the encoded messages in body, the body sections
 // of a batch envelope that Scan has passed. They point into body.
 func BatchMessages(body []byte) iter.Seq[[]byte] {

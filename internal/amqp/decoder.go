@@ -11,6 +11,9 @@ const (
 	// maxEmptyItems bounds the count of an array whose elements take no bytes:
 	// everything else is bounded by the length of the input.
 	maxEmptyItems = 65536
+	// maxMadeEmpty bounds how many of these are made into Go values, in all arrays of a value
+	// together: a frame has room for thousands of such arrays, and nobody sends even one.
+	maxMadeEmpty = 255
 )
 
 // A Decoder reads values from a slice, one after the other. After the first
@@ -18,7 +21,10 @@ const (
 // check once at the end. The zero Decoder is empty. A Decoder is a small value
 // that may be copied to look ahead; it is not for concurrent use.
 type Decoder struct {
+	// What is read moves at and leaves b alone: to store a slice costs more than a number,
+	// while the garbage collector runs.
 	b   []byte
+	at  int
 	err error
 }
 
@@ -29,111 +35,89 @@ func NewDecoder(b []byte) Decoder { return Decoder{b: b} }
 func (d *Decoder) Err() error { return d.err }
 
 // Len is the number of bytes not yet read.
-func (d *Decoder) Len() int { return len(d.b) }
+func (d *Decoder) Len() int { return len(d.b) - d.at }
 
 // Rest returns the bytes not yet read.
-func (d *Decoder) Rest() []byte { return d.b }
+func (d *Decoder) Rest() []byte { return d.b[d.at:] }
 
 // Peek returns the constructor of the next value without reading it:
 // CodeDescribed for a described value or at the end.
 func (d *Decoder) Peek() Code {
-	if d.err != nil || len(d.b) == 0 {
+	if d.err != nil || d.at == len(d.b) {
 		return CodeDescribed
 	}
-	return Code(d.b[0])
+	return Code(d.b[d.at])
 }
 
-func (d *Decoder) fail(text string) {
+func (d *Decoder) fail(text string) { d.failed(SyntaxError(text)) }
+
+// failed ends reading with an error, unless there was one before.
+func (d *Decoder) failed(err error) {
 	if d.err == nil {
-		d.err = SyntaxError(text)
+		d.err = err
 	}
-	d.b = nil
+	d.at = len(d.b)
+}
+
+// described reads the mark of a described value, if one is next.
+func (d *Decoder) described() bool {
+	if d.at < len(d.b) && d.b[d.at] == byte(CodeDescribed) {
+		d.at++
+		return true
+	}
+	return false
 }
 
 // take reads a constructor that is not CodeDescribed and the bytes after it.
 func (d *Decoder) take() (Code, []byte) {
-	if len(d.b) == 0 {
-		d.fail("value is cut short")
+	if d.at == len(d.b) {
+		d.failed(errCutShort)
 		return CodeNull, nil
 	}
-	c := Code(d.b[0])
-	d.b = d.b[1:]
+	c := Code(d.b[d.at])
+	d.at++
 	return c, d.takeBody(c)
 }
 
 // takeBody reads the bytes of a value whose constructor is c. For lists, maps
 // and arrays these begin with the count.
 func (d *Decoder) takeBody(c Code) []byte {
-	var n uint64
-	switch c >> 4 {
-	case 0x4:
-		return nil
-	case 0x5:
-		n = 1
-	case 0x6:
-		n = 2
-	case 0x7:
-		n = 4
-	case 0x8:
-		n = 8
-	case 0x9:
-		n = 16
-	case 0xa, 0xc, 0xe:
-		if len(d.b) < 1 {
-			d.fail("value is cut short")
-			return nil
-		}
-		n = uint64(d.b[0])
-		d.b = d.b[1:]
-	case 0xb, 0xd, 0xf:
-		if len(d.b) < 4 {
-			d.fail("value is cut short")
-			return nil
-		}
-		n = uint64(binary.BigEndian.Uint32(d.b))
-		d.b = d.b[4:]
-	default:
-		d.fail("unknown constructor")
+	start, end, err := extent(c, d.b, d.at)
+	if err != nil {
+		d.failed(err)
 		return nil
 	}
-	if n > uint64(len(d.b)) {
-		d.fail("value is cut short")
-		return nil
-	}
-	body := d.b[:n:n]
-	d.b = d.b[n:]
-	return body
+	d.at = end
+	return d.b[start:end:end]
 }
 
 // Skip reads past one value, described or not, without looking into it.
 func (d *Decoder) Skip() {
-	for todo := 1; todo > 0 && d.err == nil; todo-- {
-		if len(d.b) > 0 && d.b[0] == byte(CodeDescribed) {
-			d.b = d.b[1:]
-			if todo += 2; todo > maxDepth {
-				d.fail("value is nested too deeply")
-			}
-			continue
-		}
-		d.take()
+	if d.err != nil {
+		return
 	}
+	end, err := skipAt(d.b, d.at)
+	if err != nil {
+		d.failed(err)
+		return
+	}
+	d.at = end
 }
 
 // Raw reads one value and returns its encoding, which points into the input.
 func (d *Decoder) Raw() Raw {
-	start := d.b
+	start := d.at
 	d.Skip()
 	if d.err != nil {
 		return nil
 	}
-	n := len(start) - len(d.b)
-	return Raw(start[:n:n])
+	return Raw(d.b[start:d.at:d.at])
 }
 
 // Null reports whether the next value is null, and reads it if so.
 func (d *Decoder) Null() bool {
-	if d.err == nil && len(d.b) > 0 && Code(d.b[0]) == CodeNull {
-		d.b = d.b[1:]
+	if d.err == nil && d.at < len(d.b) && Code(d.b[d.at]) == CodeNull {
+		d.at++
 		return true
 	}
 	return false
@@ -190,9 +174,9 @@ func (d *Decoder) Int() int64 {
 
 // Uint reads an integer of any type and width that is not negative.
 func (d *Decoder) Uint() uint64 {
-	if len(d.b) >= 9 && Code(d.b[0]) == CodeUlong {
-		v := binary.BigEndian.Uint64(d.b[1:])
-		d.b = d.b[9:]
+	if d.Len() >= 9 && Code(d.b[d.at]) == CodeUlong {
+		v := binary.BigEndian.Uint64(d.b[d.at+1:])
+		d.at += 9
 		return v
 	}
 	v := d.Int()
@@ -229,11 +213,10 @@ func (d *Decoder) Binary() []byte {
 // numeric code; 0 stands for a descriptor that this package does not know. The
 // value is what is read next.
 func (d *Decoder) Descriptor() uint64 {
-	if len(d.b) == 0 || d.b[0] != byte(CodeDescribed) {
+	if !d.described() {
 		d.fail("value is not described")
 		return 0
 	}
-	d.b = d.b[1:]
 	switch d.Peek() {
 	case CodeSmallUlong, CodeUlong, CodeUlong0:
 		return d.Uint()
@@ -268,7 +251,7 @@ func (d *Decoder) Map() (items Decoder, pairs int) {
 	}
 	items, n := d.counted(c, b)
 	if n%2 != 0 {
-		d.fail("map has a key without a value")
+		d.failed(errOddMap)
 		return Decoder{err: d.err}, 0
 	}
 	return items, n / 2
@@ -279,7 +262,7 @@ func (d *Decoder) Map() (items Decoder, pairs int) {
 func (d *Decoder) counted(c Code, b []byte) (Decoder, int) {
 	n, b, ok := splitCount(c, b)
 	if !ok || uint64(n) > uint64(len(b)) {
-		d.fail("count is larger than the content")
+		d.failed(errWrongCount)
 		return Decoder{err: d.err}, 0
 	}
 	return Decoder{b: b}, int(n)

@@ -3,38 +3,47 @@ package amqp
 import (
 	"encoding/binary"
 	"math"
-	"unicode/utf8"
 )
 
 // Value reads one value of any type and returns it as the Go type listed at
 // Symbol. The result shares no memory with the input.
-func (d *Decoder) Value() any { return d.value(0) }
+func (d *Decoder) Value() any {
+	empty := maxMadeEmpty
+	return d.value(bounds{empty: &empty})
+}
 
-func (d *Decoder) value(depth int) any {
-	if depth > maxDepth {
-		d.fail("value is nested too deeply")
+// bounds are what the parts of a value may still take.
+type bounds struct {
+	depth int  // how deep they are in the value
+	empty *int // how many items that take no bytes may still be made, in all of the value
+}
+
+func (b bounds) deeper() bounds { return bounds{depth: b.depth + 1, empty: b.empty} }
+
+func (d *Decoder) value(within bounds) any {
+	if within.depth > maxDepth {
+		d.failed(errTooDeep)
 		return nil
 	}
-	if len(d.b) > 0 && d.b[0] == byte(CodeDescribed) {
-		d.b = d.b[1:]
-		descriptor := d.value(depth + 1)
-		v := d.value(depth + 1)
+	if d.described() {
+		descriptor := d.value(within.deeper())
+		v := d.value(within.deeper())
 		if d.err != nil {
 			return nil
 		}
 		return Described{Descriptor: descriptor, Value: v}
 	}
 	c, b := d.take()
-	return d.convert(c, b, depth)
+	return d.convert(c, b, within)
 }
 
 // convert makes a Go value of constructor c and its body b.
-func (d *Decoder) convert(c Code, b []byte, depth int) any {
+func (d *Decoder) convert(c Code, b []byte, within bounds) any {
 	if d.err != nil {
 		return nil
 	}
-	if depth > maxDepth { // arrays of arrays come here directly
-		d.fail("value is nested too deeply")
+	if within.depth > maxDepth { // arrays of arrays come here directly
+		d.failed(errTooDeep)
 		return nil
 	}
 	switch c >> 4 {
@@ -52,14 +61,14 @@ func (d *Decoder) convert(c Code, b []byte, depth int) any {
 		return Symbol(b)
 	case CodeList8, CodeList32:
 		items, n := d.counted(c, b)
-		return d.list(&items, n, depth)
+		return d.list(&items, n, within)
 	case CodeMap8, CodeMap32:
 		items, n := d.counted(c, b)
-		return d.pairs(&items, n, depth)
+		return d.pairs(&items, n, within)
 	case CodeArray8, CodeArray32:
-		return d.array(c, b, depth)
+		return d.array(c, b, within)
 	}
-	d.fail("unknown constructor")
+	d.failed(errUnknownCode)
 	return nil
 }
 
@@ -92,7 +101,7 @@ func (d *Decoder) convertShort(c Code, b []byte) any {
 	case CodeBool:
 		return b[0] != 0
 	}
-	d.fail("unknown constructor")
+	d.failed(errUnknownCode)
 	return nil
 }
 
@@ -129,14 +138,14 @@ func (d *Decoder) convertFixed(c Code, b []byte) any {
 	case CodeUUID:
 		return UUID(b)
 	}
-	d.fail("unknown constructor")
+	d.failed(errUnknownCode)
 	return nil
 }
 
-func (d *Decoder) list(items *Decoder, n, depth int) any {
+func (d *Decoder) list(items *Decoder, n int, within bounds) any {
 	out := make(List, 0, min(n, 16))
 	for range n {
-		out = append(out, items.value(depth+1))
+		out = append(out, items.value(within.deeper()))
 		if items.err != nil {
 			break
 		}
@@ -147,15 +156,15 @@ func (d *Decoder) list(items *Decoder, n, depth int) any {
 	return out
 }
 
-func (d *Decoder) pairs(items *Decoder, n, depth int) any {
+func (d *Decoder) pairs(items *Decoder, n int, within bounds) any {
 	if n%2 != 0 {
-		d.fail("map has a key without a value")
+		d.failed(errOddMap)
 		return nil
 	}
 	out := make(Map, 0, min(n/2, 16))
 	for range n / 2 {
-		k := items.value(depth + 1)
-		v := items.value(depth + 1)
+		k := items.value(within.deeper())
+		v := items.value(within.deeper())
 		if items.err != nil {
 			break
 		}
@@ -167,7 +176,7 @@ func (d *Decoder) pairs(items *Decoder, n, depth int) any {
 	return out
 }
 
-func (d *Decoder) array(c Code, b []byte, depth int) any {
+func (d *Decoder) array(c Code, b []byte, within bounds) any {
 	items, code, descriptor, n := d.elements(c, b)
 	if d.err != nil {
 		return nil
@@ -175,15 +184,21 @@ func (d *Decoder) array(c Code, b []byte, depth int) any {
 	out := Array{Code: code}
 	if descriptor != nil {
 		inner := NewDecoder(descriptor)
-		out.Descriptor = inner.value(depth + 1)
+		out.Descriptor = inner.value(within.deeper())
 		if inner.err != nil {
 			d.fail("array has a bad descriptor")
 			return nil
 		}
 	}
+	if code>>4 == 0x4 {
+		if *within.empty -= n; *within.empty < 0 {
+			d.failed(errTooManyEmpty)
+			return nil
+		}
+	}
 	out.Items = make([]any, 0, min(n, 16))
 	for range n {
-		v := items.convert(code, items.takeBody(code), depth+1)
+		v := items.convert(code, items.takeBody(code), within.deeper())
 		if items.err != nil {
 			break
 		}
@@ -206,24 +221,24 @@ func (d *Decoder) elements(c Code, b []byte) (items Decoder, code Code, descript
 	}
 	items = Decoder{b: b}
 	if len(b) > 0 && b[0] == byte(CodeDescribed) {
-		items.b = b[1:]
+		items.at = 1
 		descriptor = items.Raw()
 	}
-	if items.err != nil || len(items.b) == 0 {
+	if items.err != nil || items.Len() == 0 {
 		d.fail("array is cut short")
 		return Decoder{err: d.err}, 0, nil, 0
 	}
-	code = Code(items.b[0])
-	items.b = items.b[1:]
-	limit := uint64(len(items.b))
+	code = Code(items.b[items.at])
+	items.at++
+	limit := uint64(items.Len())
 	if code>>4 == 0x4 {
 		limit = maxEmptyItems
 	}
 	switch {
 	case !code.known():
-		d.fail("unknown constructor")
+		d.failed(errUnknownCode)
 	case uint64(count) > limit:
-		d.fail("count is larger than the content")
+		d.failed(errWrongCount)
 	}
 	return items, code, descriptor, int(min(uint64(count), limit))
 }
@@ -232,71 +247,9 @@ func (d *Decoder) elements(c Code, b []byte) (items Decoder, code Code, descript
 func (d *Decoder) closed(items *Decoder) bool {
 	switch {
 	case items.err != nil:
-		if d.err == nil {
-			d.err = items.err
-		}
-		d.b = nil
-	case len(items.b) != 0:
-		d.fail("compound has more bytes than its count says")
+		d.failed(items.err)
+	case items.Len() != 0:
+		d.failed(errLeftOver)
 	}
 	return d.err == nil
-}
-
-// Check reads one value of any type and checks it in depth, without making Go
-// values of it: constructors, lengths, counts, nesting, and that strings are
-// UTF-8.
-func (d *Decoder) Check() { d.check(0) }
-
-func (d *Decoder) check(depth int) {
-	if depth > maxDepth {
-		d.fail("value is nested too deeply")
-		return
-	}
-	if len(d.b) > 0 && d.b[0] == byte(CodeDescribed) {
-		d.b = d.b[1:]
-		d.check(depth + 1)
-		d.check(depth + 1)
-		return
-	}
-	c, b := d.take()
-	d.checkBody(c, b, depth)
-}
-
-func (d *Decoder) checkBody(c Code, b []byte, depth int) {
-	if d.err != nil {
-		return
-	}
-	switch {
-	case depth > maxDepth: // arrays of arrays come here directly
-		d.fail("value is nested too deeply")
-	case !c.known():
-		d.fail("unknown constructor")
-	case c == CodeString8 || c == CodeString32:
-		if !utf8.Valid(b) {
-			d.fail("string is not UTF-8")
-		}
-	case c>>4 == 0xc || c>>4 == 0xd:
-		items, n := d.counted(c, b)
-		if n%2 != 0 && (c == CodeMap8 || c == CodeMap32) {
-			d.fail("map has a key without a value")
-		}
-		for i := 0; i < n && items.err == nil; i++ {
-			items.check(depth + 1)
-		}
-		d.closed(&items)
-	case c>>4 == 0xe || c>>4 == 0xf:
-		items, code, descriptor, n := d.elements(c, b)
-		if descriptor != nil {
-			inner := NewDecoder(descriptor)
-			inner.check(depth + 1)
-			d.closed(&inner)
-		}
-		if code>>4 == 0x4 {
-			n = 0 // nothing to look at
-		}
-		for i := 0; i < n && items.err == nil; i++ {
-			items.checkBody(code, items.takeBody(code), depth+1)
-		}
-		d.closed(&items)
-	}
 }

@@ -55,8 +55,8 @@ func (f *fields) err() error {
 // done is called after the last field: it returns the error if there was one.
 // Extra fields of a later version of a type are passed over.
 func (f *fields) done(parent *Decoder) {
-	if err := f.err(); err != nil && parent.err == nil {
-		parent.err, parent.b = err, nil
+	if err := f.err(); err != nil {
+		parent.failed(err)
 	}
 }
 
@@ -151,8 +151,8 @@ func (f *fields) symbols() []Symbol {
 
 // closedItem passes an error of the inner decoder on.
 func (d *Decoder) closedItem(items *Decoder) {
-	if items.err != nil && d.err == nil {
-		d.err, d.b = items.err, nil
+	if items.err != nil {
+		d.failed(items.err)
 	}
 }
 

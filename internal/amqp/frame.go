@@ -79,9 +79,9 @@ func (e *FrameSizeError) Error() string {
 }
 
 // A FrameReader takes protocol headers and frames from a stream. It reads ahead
-// as much as the stream gives and its buffer grows from 4 KiB to twice the
-// maximum frame size at most, only as data really arrives. It is not for
-// concurrent use.
+// as much as the stream gives and its buffer grows from 4 KiB to 128 KiB, or to twice
+// the maximum frame size if that is more, only as data really arrives. It is
+// not for concurrent use.
 type FrameReader struct {
 	r          io.Reader
 	max        uint32
@@ -89,7 +89,10 @@ type FrameReader struct {
 	start, end int
 }
 
-const firstBuffer = 4 << 10
+const (
+	firstBuffer = 4 << 10
+	largeBuffer = 128 << 10
+)
 
 // NewFrameReader returns a reader that refuses frames of more than limit bytes.
 func NewFrameReader(r io.Reader, limit uint32) *FrameReader {
@@ -102,6 +105,9 @@ func (f *FrameReader) Ready() bool {
 	n := f.end - f.start
 	return n >= FrameHeaderSize && uint64(n) >= uint64(binary.BigEndian.Uint32(f.buf[f.start:]))
 }
+
+// Buffered is how many bytes have been read ahead.
+func (f *FrameReader) Buffered() int { return f.end - f.start }
 
 // Header reads a protocol header. Anything else that the peer sent, even in
 // the same segment, is left for the next call.
@@ -177,7 +183,7 @@ func (f *FrameReader) fill(n int) error {
 // short, and doubles a buffer that a read has filled. A frame's claim of its
 // size alone never makes the buffer grow.
 func (f *FrameReader) makeRoom(n int) {
-	limit := 2 * int(max(f.max, MinMaxFrameSize))
+	limit := max(largeBuffer, 2*int(f.max))
 	switch {
 	case f.buf == nil:
 		f.buf = make([]byte, min(firstBuffer, limit))

@@ -26,6 +26,9 @@ var (
 // CodeSASLMechanisms … CodeSASLOutcome. The code of a descriptor that is not
 // known is 0.
 func BodyCode(body []byte) (uint64, error) {
+	if len(body) >= 3 && body[0] == byte(CodeDescribed) && body[1] == byte(CodeSmallUlong) {
+		return uint64(body[2]), nil // as everybody writes it
+	}
 	d := NewDecoder(body)
 	code := d.Descriptor()
 	return code, d.Err()
@@ -225,6 +228,9 @@ func (t *Transfer) appendFields(dst []byte) []byte {
 // Decode implements Performative. It does not allocate unless the transfer
 // carries a state.
 func (t *Transfer) Decode(body []byte) (payload []byte, err error) {
+	if end := t.decodeUsual(body); end > 0 {
+		return body[end:], nil
+	}
 	f, rest, err := decode(body, CodeTransfer)
 	if err != nil {
 		return nil, err

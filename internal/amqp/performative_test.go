@@ -300,10 +300,58 @@ func FuzzPerformative(f *testing.F) {
 				t.Fatalf("%T: % x\nbecomes % x\nbecomes % x", p, in, first, second)
 			}
 		}
+		sameTransfer(t, in)
 		var tracer amqp.Tracer
 		tracer.Frame(amqp.Sent, amqp.Frame{Body: in})
 		tracer.Frame(amqp.Sent, amqp.Frame{Type: amqp.TypeSASL, Body: in})
 	})
+}
+
+// sameTransfer decodes a transfer with a short list once more, with a long one: the second
+// way is not the quick one, and must say the same.
+func sameTransfer(t *testing.T, in []byte) {
+	t.Helper()
+	const head = 6 // 00 53 14 c0 size count
+	if len(in) < head || !bytes.HasPrefix(in, []byte{0, 0x53, amqp.CodeTransfer}) || amqp.Code(in[3]) != amqp.CodeList8 || in[4] == 0 {
+		return
+	}
+	long := append([]byte{0, 0x53, amqp.CodeTransfer, byte(amqp.CodeList32), 0, 0, 0, in[4] + 3, 0, 0, 0}, in[head-1:]...)
+	if int(in[4])+3 > 255 {
+		return
+	}
+	var quick, slow amqp.Transfer
+	rest, err := quick.Decode(in)
+	slowRest, slowErr := slow.Decode(long)
+	if (err == nil) != (slowErr == nil) {
+		t.Fatalf("% x: %v; as a long list: %v", in, err, slowErr)
+	}
+	if err != nil {
+		return
+	}
+	if diff := cmp.Diff(slow, quick); diff != "" || !bytes.Equal(rest, slowRest) {
+		t.Fatalf("% x (-long +short):\n%s\npayloads % x, % x", in, diff, slowRest, rest)
+	}
+}
+
+func TestTransferShortAndLong(t *testing.T) {
+	id, format := amqp.Some[uint32](300), amqp.Some(amqp.FormatBatch)
+	for _, tr := range []amqp.Transfer{
+		{},
+		{Handle: 7, DeliveryID: amqp.Some[uint32](0), DeliveryTag: []byte{}, MessageFormat: amqp.Some[uint32](0)},
+		{Handle: 300, DeliveryID: id, DeliveryTag: []byte("0123456789"), MessageFormat: format, Settled: true},
+		{Handle: 1, More: true},
+		{Handle: 1, RcvSettleMode: amqp.Some[uint8](1), Resume: true, Aborted: true, Batchable: true},
+	} {
+		b := tr.Append(nil)
+		sameTransfer(t, b)
+		sameTransfer(t, append(b, "payload"...))
+		for i := range b { // and what is wrong is wrong in both
+			sameTransfer(t, b[:i])
+			changed := bytes.Clone(b)
+			changed[i] ^= 0x15
+			sameTransfer(t, changed)
+		}
+	}
 }
 
 func FuzzFrameReader(f *testing.F) {

@@ -1,11 +1,16 @@
 package amqp
 
-import "fmt"
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+)
 
 // A Span is the place of a section in an encoded message, from its descriptor
-// to the end of its value. An empty span means that the section is absent.
+// to the end of its value. An empty span means that the section is absent. It is kept small:
+// every event that waits has several.
 type Span struct {
-	Start, End int
+	Start, End int32
 }
 
 // Of returns the bytes of the span in msg.
@@ -36,12 +41,13 @@ type Sections struct {
 // formed to the depth. It does not allocate. One order more is allowed: the
 // footer ahead of the body, as rhea (JavaScript) writes it.
 func Scan(msg []byte) (Sections, error) {
+	if len(msg) > math.MaxInt32 {
+		return Sections{}, SyntaxError("message of more than 2 GiB")
+	}
 	s := Sections{Canonical: true}
-	d := NewDecoder(msg)
 	last := uint64(0)
-	for d.Len() > 0 {
-		start := len(msg) - d.Len()
-		code, err := s.section(&d, msg[start:])
+	for start := 0; start < len(msg); {
+		code, end, err := s.section(msg, start)
 		if err != nil {
 			return Sections{}, err
 		}
@@ -53,9 +59,10 @@ func Scan(msg []byte) (Sections, error) {
 		default:
 			last = code
 		}
-		if err := s.place(code, Span{start, len(msg) - d.Len()}); err != nil {
+		if err := s.place(code, Span{int32(start), int32(end)}); err != nil {
 			return Sections{}, err
 		}
+		start = end
 	}
 	return s, nil
 }
@@ -69,35 +76,36 @@ func (s *Sections) footerLeads(code uint64) bool {
 	return s.BodyCount == 0 || s.Body.Start > s.Footer.Start && code != CodeValue
 }
 
-// section reads one section and checks its form.
-func (s *Sections) section(d *Decoder, at []byte) (code uint64, err error) {
-	if len(at) >= 3 && at[0] == byte(CodeDescribed) && at[1] == byte(CodeSmallUlong) {
-		code, d.b = uint64(at[2]), at[3:]
+// section checks the section at msg[at:] and returns its code and its end.
+func (s *Sections) section(msg []byte, at int) (code uint64, end int, err error) {
+	if len(msg)-at >= 3 && msg[at] == byte(CodeDescribed) && msg[at+1] == byte(CodeSmallUlong) {
+		code, at = uint64(msg[at+2]), at+3
 	} else {
-		code = d.Descriptor()
+		d := Decoder{b: msg, at: at}
+		if code = d.Descriptor(); d.err != nil {
+			return 0, 0, SyntaxError(fmt.Sprintf("message section 0x%02x: %v", code, d.err))
+		}
+		at = d.at
 		s.Canonical = false
 	}
-	if d.err == nil && (code < CodeHeader || code > CodeFooter) {
-		return 0, SyntaxError("message has an unknown section")
+	if code < CodeHeader || code > CodeFooter {
+		return 0, 0, SyntaxError("message has an unknown section")
 	}
-	c := d.Peek()
-	start := d.b
-	if code == CodeData {
-		d.Skip() // nothing to look at within
-	} else {
-		d.Check()
-	}
-	if d.err != nil {
-		return 0, SyntaxError(fmt.Sprintf("message section 0x%02x: %v", code, d.err))
-	}
-	if !sectionForm(code, c) {
-		return 0, SyntaxError(fmt.Sprintf("message section 0x%02x has a value of type 0x%02x", code, byte(c)))
+	if at < len(msg) && !sectionForm(code, Code(msg[at])) {
+		return 0, 0, SyntaxError(fmt.Sprintf("message section 0x%02x has a value of type 0x%02x", code, msg[at]))
 	}
 	switch code {
+	case CodeData:
+		end, err = skipAt(msg, at) // nothing to look at within
 	case CodeDeliveryAnnotations, CodeMessageAnnotations, CodeApplicationProperties, CodeFooter:
-		return code, checkKeys(code, start)
+		end, err = checkPairs(code, msg, at)
+	default:
+		end, err = checkAt(msg, at, 0)
 	}
-	return code, nil
+	if err != nil {
+		return 0, 0, SyntaxError(fmt.Sprintf("message section 0x%02x: %v", code, err))
+	}
+	return code, end, nil
 }
 
 func sectionForm(code uint64, c Code) bool {
@@ -112,32 +120,56 @@ func sectionForm(code uint64, c Code) bool {
 	return true
 }
 
-// checkKeys checks the keys of a map section: strings in application
-// properties, symbols or ulongs elsewhere. Clients index by them and fail on
+// checkPairs checks the map of a section and returns its end. Its keys must be strings in
+// application properties, symbols or ulongs elsewhere: clients index by them and fail on
 // anything else. Strings pass for symbols; some producers write them.
-func checkKeys(code uint64, section []byte) error {
-	d := NewDecoder(section)
-	if d.Null() {
-		return nil
+func checkPairs(code uint64, b []byte, at int) (end int, err error) {
+	if at < len(b) && Code(b[at]) == CodeNull {
+		return at + 1, nil
 	}
-	items, n := d.Map()
-	for range n {
-		c := items.Peek()
-		switch c {
-		case CodeString8, CodeString32:
-		case CodeSymbol8, CodeSymbol32:
+	if at >= len(b) {
+		return 0, errCutShort
+	}
+	c := Code(b[at])
+	start, end, err := extent(c, b, at+1)
+	if err != nil {
+		return 0, err
+	}
+	count, b, ok := splitCount(c, b[start:end])
+	switch {
+	case !ok || uint64(count) > uint64(len(b)): // every item takes at least one byte
+		return 0, errWrongCount
+	case count%2 != 0:
+		return 0, errOddMap
+	}
+	at = 0
+	for range count / 2 {
+		if at >= len(b) {
+			return 0, errCutShort
+		}
+		switch c := Code(b[at]); c {
+		case CodeString8, CodeString32, CodeSymbol8, CodeSymbol32:
 		case CodeUlong, CodeSmallUlong, CodeUlong0:
 			if code == CodeApplicationProperties {
-				return SyntaxError("application property whose name is a number")
+				return 0, errNumber
 			}
 		default:
-			return SyntaxError(fmt.Sprintf("message section 0x%02x has a key of type 0x%02x", code, byte(c)))
+			return 0, SyntaxError(fmt.Sprintf("a key of type 0x%02x", byte(c)))
 		}
-		items.Skip()
-		items.Skip()
+		if at, err = checkAt(b, at, 1); err != nil {
+			return 0, err
+		}
+		if at, err = checkAt(b, at, 1); err != nil {
+			return 0, err
+		}
 	}
-	return nil
+	if at != len(b) {
+		return 0, errLeftOver
+	}
+	return end, nil
 }
+
+const errNumber = SyntaxError("an application property whose name is a number")
 
 func (s *Sections) place(code uint64, span Span) error {
 	switch code {
@@ -227,3 +259,23 @@ func AppendSection(dst []byte, code uint8) []byte {
 
 // AppendData appends a data section.
 func AppendData(dst, data []byte) []byte { return AppendBinary(AppendSection(dst, CodeData), data) }
+
+// BeginData appends the start of a data section whose length is not known yet. Append the
+// data, then call EndData with the mark.
+func BeginData(dst []byte) (out []byte, mark int) {
+	dst = append(AppendSection(dst, CodeData), byte(CodeBinary32), 0, 0, 0, 0)
+	return dst, len(dst)
+}
+
+// EndData completes what BeginData began, in the short form if the data is short: it is moved
+// then.
+func EndData(dst []byte, mark int) []byte {
+	n := len(dst) - mark
+	if n > math.MaxUint8 {
+		binary.BigEndian.PutUint32(dst[mark-4:], uint32(n))
+		return dst
+	}
+	dst[mark-5], dst[mark-4] = byte(CodeBinary8), byte(n)
+	copy(dst[mark-3:], dst[mark:])
+	return dst[:len(dst)-3]
+}

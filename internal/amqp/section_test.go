@@ -26,7 +26,7 @@ func whole(t testing.TB) (msg []byte, want amqp.Sections) {
 	add := func(code uint8, v any) amqp.Span {
 		start := len(msg)
 		msg = append(msg, section(t, code, v)...)
-		return amqp.Span{Start: start, End: len(msg)}
+		return amqp.Span{Start: int32(start), End: int32(len(msg))}
 	}
 	want.Header = add(amqp.CodeHeader, amqp.List{true})
 	want.DeliveryAnnotations = add(amqp.CodeDeliveryAnnotations, amqp.Map{{Key: amqp.Symbol("d"), Value: int64(1)}})
@@ -165,13 +165,8 @@ func TestBatch(t *testing.T) {
 	msg, _ := whole(t)
 	var body []byte
 	want := [][]byte{msg, {}, section(t, amqp.CodeData, make([]byte, 300))}
-	size := 0
 	for _, m := range want {
 		body = amqp.AppendData(body, m)
-		size += len(m) + amqp.DataOverhead(len(m))
-	}
-	if size != len(body) {
-		t.Errorf("DataOverhead adds up to %d, want %d", size, len(body))
 	}
 	s, err := amqp.Scan(body)
 	if err != nil {

@@ -18,7 +18,7 @@ func AppendValue(dst []byte, v any) ([]byte, error) {
 // encodable checks what appendAny takes for granted.
 func encodable(v any, depth int) error {
 	if depth > maxDepth {
-		return SyntaxError("value is nested too deeply")
+		return errTooDeep
 	}
 	switch v := v.(type) {
 	case nil, bool, uint8, uint16, uint32, uint64, int8, int16, int32, int64, float32, float64,

@@ -2,8 +2,10 @@ package amqp_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -149,6 +151,42 @@ func TestClaimsCostNothing(t *testing.T) {
 	})
 	if got != 0 {
 		t.Errorf("%v allocations", got)
+	}
+}
+
+// TestEmptyItems decodes a frame's worth of arrays whose items take no bytes: values of them
+// would take gigabytes. Check makes none and lets them pass, so that events keep them.
+func TestEmptyItems(t *testing.T) {
+	array := func(code amqp.Code, n uint32) []byte {
+		return append(binary.BigEndian.AppendUint32([]byte{0xf0, 0, 0, 0, 5}, n), byte(code))
+	}
+	list := func(arrays ...[]byte) []byte {
+		items := bytes.Join(arrays, nil)
+		b := binary.BigEndian.AppendUint32([]byte{0xd0}, uint32(4+len(items)))
+		return append(binary.BigEndian.AppendUint32(b, uint32(len(arrays))), items...)
+	}
+	described := array(amqp.CodeNull, 0)
+	described = append(described[:9:9], append(append([]byte{0}, array(amqp.CodeTrue, 200)...), byte(amqp.CodeNull))...)
+	binary.BigEndian.PutUint32(described[1:], uint32(len(described)-5))
+	for name, c := range map[string]struct {
+		b  []byte
+		ok bool
+	}{
+		"as many as may be": {list(array(amqp.CodeNull, 200), array(amqp.CodeTrue, 55)), true},
+		"nulls":             {array(amqp.CodeNull, 256), false},
+		"lists":             {array(amqp.CodeList0, 65536), false},
+		"many arrays":       {list(slices.Repeat([][]byte{array(amqp.CodeNull, 100)}, 6000)...), false},
+		"nested":            {list(list(array(amqp.CodeTrue, 100)), list(array(amqp.CodeTrue, 100)), array(amqp.CodeTrue, 100)), false},
+		"in a descriptor":   {list(described, array(amqp.CodeNull, 100)), false},
+	} {
+		d := amqp.NewDecoder(c.b)
+		if d.Value(); (d.Err() == nil) != c.ok {
+			t.Errorf("%s: %v", name, d.Err())
+		}
+		d = amqp.NewDecoder(c.b)
+		if d.Check(); d.Err() != nil {
+			t.Errorf("%s: check: %v", name, d.Err())
+		}
 	}
 }
 

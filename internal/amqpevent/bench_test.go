@@ -8,8 +8,8 @@ import (
 )
 
 // typical is an event as it is mostly seen: a key, a few properties, a JSON body.
-func typical(b *testing.B, body int) []byte {
-	b.Helper()
+func typical(t testing.TB, body int) []byte {
+	t.Helper()
 	e := hubferry.NewEvent(&hubferry.Content{
 		Body: make([]byte, body),
 		Properties: hubferry.Properties{
@@ -19,7 +19,7 @@ func typical(b *testing.B, body int) []byte {
 		},
 		Message: hubferry.Properties{{Name: hubferry.ContentType, Value: hubferry.Symbol("application/json")}},
 	})
-	return asReceived(b, encode(b, &e, noTrail), "device-0001", 123456)
+	return asReceived(t, encode(t, &e, noTrail), "device-0001", 123456)
 }
 
 func BenchmarkParse(b *testing.B) {

@@ -2,6 +2,7 @@ package amqpevent
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/hubferry/hubferry"
 	"github.com/hubferry/hubferry/internal/amqp"
@@ -34,7 +35,42 @@ func (f *Form) Decode(c *hubferry.Content) error {
 		return fmt.Errorf("decode event: footer: %w", err)
 	}
 	c.Body, c.BodyKind = f.body()
+	restore(c)
 	return nil
+}
+
+func isMark(name string) bool {
+	return name == hubferry.MarkNullBody || name == hubferry.MarkRepeated
+}
+
+// restore takes the marks away and does what they say. A mark that somebody has damaged
+// says nothing.
+func restore(c *hubferry.Content) {
+	if v, ok := c.Properties.Get(hubferry.MarkRepeated); ok {
+		c.Properties.Delete(hubferry.MarkRepeated)
+		c.Properties = insertEarlier(c.Properties, v.Raw())
+	}
+	if c.Properties.Delete(hubferry.MarkNullBody) && c.BodyKind == hubferry.BodyData && len(c.Body) == 0 {
+		c.Body, c.BodyKind = nil, hubferry.BodyNull
+	}
+	if len(c.Properties) == 0 {
+		c.Properties = nil
+	}
+}
+
+// insertEarlier puts the values of a mark back to their places.
+func insertEarlier(props hubferry.Properties, mark string) hubferry.Properties {
+	d := amqp.NewDecoder([]byte(mark))
+	for d.Len() > 0 {
+		at := int(min(d.Uint(), uint64(len(props))))
+		name := string(d.Text())
+		v, err := readValue(&d)
+		if err != nil {
+			break
+		}
+		props = slices.Insert(props, at, hubferry.Property{Name: name, Value: v})
+	}
+	return props
 }
 
 // body returns what the body sections hold.

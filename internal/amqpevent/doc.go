@@ -21,7 +21,11 @@
 //	properties, header                     Content.Message, only fields that are present
 //	application properties, footer         Content.Properties, Content.Footer
 //	one data section                       Content.Body, BodyData
-//	no body section                        BodyNull
+//	no body section, or an empty data      BodyNull; written as the second
+//	  section and the property
+//	  hubferry-null-body
+//	property hubferry-repeated             the earlier values of repeated names, each
+//	                                       with its place in the list
 //	any other body                         BodyAMQP, encoded; also a value that is null
 //	delivery annotations                   nothing: they are about one hop
 //

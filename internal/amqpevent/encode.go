@@ -152,7 +152,7 @@ func (x *Encoder) appendContent(dst []byte, e *hubferry.Event, c *hubferry.Conte
 	if dst, err = appendFields(m.end(), amqp.CodeProperties, propertyNames[:], c.Message); err != nil {
 		return nil, err
 	}
-	dst = x.appendProperties(dst, e, c.Properties)
+	dst = x.appendProperties(dst, e, c)
 	if dst, err = appendBody(dst, c); err != nil {
 		return nil, err
 	}
@@ -166,17 +166,16 @@ func (x *Encoder) appendContent(dst []byte, e *hubferry.Event, c *hubferry.Conte
 }
 
 // appendProperties encodes application properties: a map, so of properties with one
-// name the last one stays.
-func (x *Encoder) appendProperties(dst []byte, e *hubferry.Event, props hubferry.Properties) []byte {
+// name the last one stays there, and the others go into a mark.
+func (x *Encoder) appendProperties(dst []byte, e *hubferry.Event, c *hubferry.Content) []byte {
+	props := c.Properties
 	m := beginMap(dst, amqp.CodeApplicationProperties)
 	repeated := repeats(props)
+	var earlier []byte
+	kept := 0
 	for i := range props {
 		p := &props[i]
-		if x.provenance(p.Name) {
-			continue
-		}
-		if repeated != nil && repeated[p.Name] != i {
-			x.lost(e, "a property whose name is repeated: the last value stays")
+		if x.provenance(p.Name) || isMark(p.Name) {
 			continue
 		}
 		name := p.Name
@@ -184,7 +183,22 @@ func (x *Encoder) appendProperties(dst []byte, e *hubferry.Event, props hubferry
 			x.lost(e, "a property name that is not UTF-8: invalid bytes became U+FFFD")
 			name = string([]rune(name))
 		}
+		if repeated != nil && repeated[p.Name] != i {
+			earlier = amqp.AppendString(amqp.AppendUint(earlier, uint32(kept)), name)
+			earlier = appendValue(earlier, x.carried(e, p))
+			kept++
+			continue
+		}
+		kept++
 		m.dst = appendValue(amqp.AppendString(m.dst, name), x.carried(e, p))
+		m.n++
+	}
+	if earlier != nil {
+		m.dst = amqp.AppendBinary(amqp.AppendString(m.dst, hubferry.MarkRepeated), earlier)
+		m.n++
+	}
+	if c.BodyKind == hubferry.BodyNull {
+		m.dst = amqp.AppendBool(amqp.AppendString(m.dst, hubferry.MarkNullBody), true)
 		m.n++
 	}
 	x.appendStamp(&m)
@@ -227,8 +241,8 @@ func (x *Encoder) carried(e *hubferry.Event, p *hubferry.Property) hubferry.Valu
 
 func appendBody(dst []byte, c *hubferry.Content) ([]byte, error) {
 	switch c.BodyKind {
-	case hubferry.BodyNull:
-		return dst, nil
+	case hubferry.BodyNull: // a message without a body is none (AMQP 1.0, part 3, 3.2)
+		return amqp.AppendData(dst, nil), nil
 	case hubferry.BodyAMQP:
 		if s, err := amqp.Scan(c.Body); err != nil || s.BodyCount == 0 || len(s.Body.Of(c.Body)) != len(c.Body) {
 			return nil, fmt.Errorf("the body is not made of AMQP body sections: %w", err)

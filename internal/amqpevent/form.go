@@ -3,6 +3,7 @@ package amqpevent
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/hubferry/hubferry"
@@ -34,21 +35,68 @@ type Facts struct {
 // well formed gives a Form whose Decode returns the reason, and as many Facts as could
 // be read.
 func Parse(msg []byte) (*Form, Facts) {
-	f := &Form{msg: msg}
+	var p Parser
+	return p.Parse(msg, 1)
+}
+
+// A Parser makes Forms of messages that come together. Small ones share allocations, so that
+// keeping one of their Forms keeps some of the others. The zero Parser is ready to use, by
+// one goroutine at a time.
+type Parser struct {
+	forms []Form
+	texts strings.Builder
+}
+
+const (
+	// shared is how many Forms share an allocation at most.
+	shared = 32
+	// small is the largest message whose Form may keep others.
+	small = 4 << 10
+)
+
+// Parse is the function Parse for a message and those that are known to follow it: together
+// they are so many.
+func (p *Parser) Parse(msg []byte, together int) (*Form, Facts) {
+	f := p.form(len(msg), together)
+	f.msg = msg
 	f.sections, f.err = amqp.Scan(msg)
 	switch {
 	case f.err != nil:
 		f.err = fmt.Errorf("decode event: %w", f.err)
-		return f, factsOf(findAnnotations(msg))
+		return f, p.facts(findAnnotations(msg), together)
 	case !f.sections.Canonical:
 		// Some clients take the short form of a descriptor for granted.
 		f.msg = amqp.Canonicalize(make([]byte, 0, len(msg)), msg)
 		f.sections, f.err = amqp.Scan(f.msg)
 	}
-	facts := factsOf(f.sections.MessageAnnotations.Of(f.msg))
+	facts := p.facts(f.sections.MessageAnnotations.Of(f.msg), together)
 	f.key = facts.Key
 	f.hops = hasHops(f.sections.ApplicationProperties.Of(f.msg))
 	return f, facts
+}
+
+// form returns a new Form.
+func (p *Parser) form(size, together int) *Form {
+	if size > small {
+		return new(Form)
+	}
+	if len(p.forms) == 0 {
+		p.forms = make([]Form, min(together, shared))
+	}
+	f := &p.forms[0]
+	p.forms = p.forms[1:]
+	return f
+}
+
+// text returns b as a string that shares its memory with others.
+func (p *Parser) text(b []byte, together int) string {
+	if p.texts.Cap()-p.texts.Len() < len(b) {
+		p.texts.Reset()
+		p.texts.Grow(len(b) * min(together, shared))
+	}
+	start := p.texts.Len()
+	p.texts.Write(b)
+	return p.texts.String()[start:]
 }
 
 // findAnnotations looks for the message annotations of a message that Scan refused:
@@ -73,8 +121,8 @@ func findAnnotations(msg []byte) []byte {
 	return nil
 }
 
-// factsOf reads the service's annotations.
-func factsOf(section []byte) Facts {
+// facts reads the service's annotations.
+func (p *Parser) facts(section []byte, together int) Facts {
 	var facts Facts
 	var kafka hubferry.Key
 	items, n, err := amqp.MapSection(section)
@@ -86,7 +134,12 @@ func factsOf(section []byte) Facts {
 		case annSequence:
 			facts.Sequence, facts.Known = readInt(&items)
 		case annOffset:
-			facts.Offset = readOffset(&items)
+			v := items
+			if b := readText(&items); b != nil {
+				facts.Offset = p.text(b, together)
+			} else {
+				facts.Offset = readOffset(&v)
+			}
 		case annTime:
 			if ms, ok := readInt(&items); ok {
 				facts.Time = time.UnixMilli(ms).UTC()

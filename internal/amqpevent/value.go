@@ -11,6 +11,21 @@ import (
 
 var errValue = errors.New("value is not well formed AMQP")
 
+// AppendValue appends a value in its AMQP encoding, constructor included.
+func AppendValue(dst []byte, v hubferry.Value) []byte { return appendValue(dst, v) }
+
+// ParseValue reads bytes that are exactly one well-formed AMQP value.
+func ParseValue(b []byte) (hubferry.Value, error) {
+	d := amqp.NewDecoder(b)
+	if d.Check(); d.Err() != nil {
+		return hubferry.Value{}, d.Err()
+	}
+	if d.Len() > 0 {
+		return hubferry.Value{}, errValue
+	}
+	return valueOf(b)
+}
+
 // readValue reads the next value of d, keeping its type. Text and compound values are
 // copied out of the message.
 func readValue(d *amqp.Decoder) (hubferry.Value, error) {

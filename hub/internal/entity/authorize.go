@@ -185,19 +185,27 @@ func (n *Namespace) authorizeJWT(token, path string) (Claim, error) {
 		return Claim{}, unauthorized("InvalidToken: This server accepts shared access signatures only; JSON web tokens are switched off.")
 	}
 	claim := Claim{Path: path, Rights: AllRights, Rule: "jwt"}
+	var err error
+	claim.Expires, err = CheckJWT(token, n.o.Now())
+	return claim, err
+}
+
+// CheckJWT returns when a JSON web token expires, zero if it does not say so,
+// and an error if that is past. Nothing else of the token is looked at.
+func CheckJWT(token string, now time.Time) (expires time.Time, err error) {
 	if parts := strings.Split(token, "."); len(parts) == 3 {
 		var payload struct {
 			Exp float64 `json:"exp"`
 		}
 		b, err := base64.RawURLEncoding.DecodeString(parts[1])
 		if err == nil && json.Unmarshal(b, &payload) == nil && payload.Exp > 0 && payload.Exp < 1<<40 {
-			claim.Expires = time.Unix(int64(payload.Exp), 0).UTC()
+			expires = time.Unix(int64(payload.Exp), 0).UTC()
 		}
 	}
-	if !claim.Expires.IsZero() && !n.o.Now().Before(claim.Expires) {
-		return Claim{}, expiredToken(claim.Expires)
+	if !expires.IsZero() && !now.Before(expires) {
+		return expires, expiredToken(expires)
 	}
-	return claim, nil
+	return expires, nil
 }
 
 // AuthorizePlain checks the name and key of a rule, as SASL PLAIN has them,

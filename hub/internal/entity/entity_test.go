@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,9 +15,12 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/hubferry/hubferry/internal/keyhash"
+	"github.com/hubferry/hubferry/internal/leaktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	os.Exit(leaktest.Main(m, func() error { return goleak.Find() }))
+}
 
 // clock is a settable clock.
 type clock struct{ ms atomic.Int64 }

@@ -28,7 +28,7 @@ func (n *Namespace) maintain(ctx context.Context) {
 			n.sync()
 		case <-t.C:
 			if err := n.Maintain(ctx); err != nil && ctx.Err() == nil {
-				n.o.Log.Error("retention or compaction failed; it is tried again", "namespace", n.o.Name, "error", err)
+				n.o.Log.Error("retention or compaction failed; it is tried again", "error", err)
 			}
 		}
 	}
@@ -43,7 +43,7 @@ func (n *Namespace) sync() {
 			g.Go(func() error {
 				if err := p.log.Sync(); err != nil {
 					n.o.Log.Error("sync failed: events confirmed since the last sync may be lost if the machine fails",
-						"namespace", n.o.Name, "hub", h.name, "partition", p.id, "error", err)
+						"hub", h.name, "partition", p.id, "error", err)
 				}
 				return nil
 			})
@@ -99,6 +99,5 @@ func (n *Namespace) storageFailed(p *Partition, err error) {
 	if now-last < int64(10*time.Second) || !n.complained.CompareAndSwap(last, now) {
 		return
 	}
-	n.o.Log.Error("storage fails; clients are told to try again", "namespace", n.o.Name,
-		"hub", p.hub.name, "partition", p.id, "error", err)
+	n.o.Log.Error("storage fails; clients are told to try again", "hub", p.hub.name, "partition", p.id, "error", err)
 }

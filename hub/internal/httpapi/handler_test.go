@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/hubferry/hubferry/hub/internal/entity"
 	"github.com/hubferry/hubferry/internal/keyhash"
+	"github.com/hubferry/hubferry/internal/leaktest"
 )
 
 // api is a handler behind a real HTTP server.
@@ -55,7 +57,7 @@ func start(t *testing.T) *api {
 
 func TestMain(m *testing.M) {
 	http.DefaultTransport.(*http.Transport).DisableKeepAlives = true // they would look like leaks
-	goleak.VerifyTestMain(m)
+	os.Exit(leaktest.Main(m, func() error { return goleak.Find() }))
 }
 
 // token signs as the REST samples do: the resource is the URL, encoded.

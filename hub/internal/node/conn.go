@@ -44,6 +44,7 @@ type conn struct {
 
 	// writer
 	out    []byte
+	tag    [4]byte // of the delivery under way
 	batch  entity.Batch
 	splice []byte
 
@@ -91,7 +92,7 @@ func newConn(n *Node, nc net.Conn) *conn {
 	c.patience = &patientReader{nc: nc, idle: c.lim.Idle + c.lim.Idle/4}
 	c.frames = amqp.NewFrameReader(c.patience, c.lim.FrameBytes)
 	if n.cfg.Trace != nil {
-		c.trace = newTracer(c.id, n.cfg.Trace)
+		c.trace = newTracer(n.cfg.Namespace.Name(), c.id, n.cfg.Trace)
 	}
 	return c
 }

@@ -70,12 +70,12 @@ func FuzzConn(f *testing.F) {
 			_, _ = client.Write(in)
 			_, _ = client.Write(frames(&amqp.Close{}))
 		}()
-		_ = client.SetDeadline(time.Now().Add(10 * time.Second))
+		_ = client.SetDeadline(time.Now().Add(60 * time.Second))
 		readToClose(client)
 		_ = client.Close()
 		select {
 		case <-done:
-		case <-time.After(10 * time.Second):
+		case <-time.After(60 * time.Second):
 			t.Fatalf("the connection hangs after % x", in)
 		}
 		if c := n.Connections(); c != 0 {

@@ -329,7 +329,7 @@ func (l *link) onFlow(flow *amqp.Flow) {
 		return
 	}
 	if o := l.out; o != nil && flow.LinkCredit.OK {
-		o.limit = flow.DeliveryCount.Or(0) + flow.LinkCredit.V
+		o.limit = flow.DeliveryCount.Or(0) + amqp.Ahead(flow.LinkCredit.V)
 		o.drain = flow.Drain
 		c.setReady(l)
 		if o.drain && o.credit() == 0 {
@@ -354,7 +354,7 @@ func (l *link) markFlow() {
 
 // flow makes the link's flow. Called with mu held.
 func (l *link) flow() *amqp.Flow {
-	f := l.s.flow()
+	f := l.s.windows.Flow()
 	f.Handle = amqp.Some(l.handle)
 	if l.in != nil {
 		f.DeliveryCount = amqp.Some(l.in.count)

@@ -71,6 +71,7 @@ type Node struct {
 	cfg    Config
 	ns     *entity.Namespace
 	serial atomic.Uint64
+	parts  sync.Pool // of *partBuffer
 
 	mu      sync.Mutex
 	conns   map[*conn]struct{}

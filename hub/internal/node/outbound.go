@@ -76,7 +76,7 @@ func (l *link) beginRun() (r run, message reply, ok bool) {
 		l.abandon()
 		return r, nil, false
 	}
-	r = run{credit: o.credit(), window: s.window(), id: s.nextDeliveryID}
+	r = run{credit: o.credit(), window: s.windows.Room(), id: s.nextDeliveryID}
 	switch {
 	case s.partial != nil && s.partial != l, r.window == 0:
 		// In the middle of another link's delivery, or no window.
@@ -99,7 +99,7 @@ func (l *link) endRun(r *run, more bool) bool {
 	c, s, o := l.c, l.s, l.out
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s.nextOutgoingID += uint32(r.frames)
+	s.windows.Sent(r.frames)
 	s.nextDeliveryID += r.deliveries
 	o.sent += r.deliveries
 	s.partial = nil
@@ -110,9 +110,12 @@ func (l *link) endRun(r *run, more bool) bool {
 		return false
 	case len(o.rest) > 0:
 		s.partial = l
+		if s.windows.Room() > 0 { // a flow has come meanwhile, and found nobody who waited
+			return true
+		}
 		s.wait(l)
 		return false
-	case s.window() == 0:
+	case s.windows.Room() == 0:
 		s.wait(l)
 		return false
 	case r.atEnd && o.drain && o.credit() > 0:
@@ -154,24 +157,23 @@ func (h *header) send(r *run, rec *entity.Record) {
 		return
 	}
 	out, mark := amqp.BeginFrame(c.out, amqp.TypeAMQP, h.link.s.channel)
-	out = h.link.appendTransfer(out, r.id, false)
-	c.out = amqp.EndFrame(h.appendMessage(out, rec), mark)
+	t := h.link.transfer(r.id)
+	c.out = amqp.EndFrame(h.appendMessage(t.Append(out), rec), mark)
 	r.frames++
 	r.deliveries++
 	r.id++
 }
 
-// appendTransfer appends the first transfer of a delivery.
-func (l *link) appendTransfer(dst []byte, id uint32, more bool) []byte {
-	var tag [4]byte
+// transfer is the first transfer of a delivery. Its tag is good until the next call.
+func (l *link) transfer(id uint32) amqp.Transfer {
+	tag := &l.c.tag
 	binary.BigEndian.PutUint32(tag[:], id)
-	t := amqp.Transfer{
+	return amqp.Transfer{
 		Handle: l.handle, DeliveryID: amqp.Some(id), DeliveryTag: tag[:],
 		// Explicit: JavaScript decodes the body only if this is 0, not null.
 		MessageFormat: amqp.Some(amqp.FormatMessage),
-		Settled:       true, More: more,
+		Settled:       true,
 	}
-	return t.Append(dst)
 }
 
 // appendMessage appends the event as clients get it: annotations, then the
@@ -237,42 +239,23 @@ func (h *header) appendMetric(dst []byte) []byte {
 // sendMessage appends one delivery in as many frames as it takes. What the
 // window does not allow is kept for continueDelivery.
 func (c *conn) sendMessage(l *link, r *run, message []byte) {
-	out, mark := amqp.BeginFrame(c.out, amqp.TypeAMQP, l.s.channel)
-	head := l.appendTransfer(out, r.id, false)
-	size := min(len(message), c.maxFrame-(len(head)-mark))
-	if more := size < len(message); more {
-		head = l.appendTransfer(out, r.id, true)
-	}
-	c.out = amqp.EndFrame(append(head, message[:size]...), mark)
-	r.frames++
+	// A delivery that is begun has one frame at least: the window is not empty here.
+	l.appendFrames(r, l.transfer(r.id), message, max(1, r.window-r.frames))
 	r.deliveries++
 	r.id++
-	if rest := message[size:]; len(rest) > 0 {
-		l.out.rest = rest
-		l.continueDelivery(r)
-		if len(l.out.rest) > 0 { // the memory is not ours to keep
-			l.out.rest = append([]byte(nil), l.out.rest...)
-		}
+	if len(l.out.rest) > 0 { // the memory is not ours to keep
+		l.out.rest = append([]byte(nil), l.out.rest...)
 	}
 }
 
 // continueDelivery sends further frames of a delivery while the window lasts.
 func (l *link) continueDelivery(r *run) {
-	c, o := l.c, l.out
-	for len(o.rest) > 0 && r.frames < r.window {
-		out, mark := amqp.BeginFrame(c.out, amqp.TypeAMQP, l.s.channel)
-		t := amqp.Transfer{Handle: l.handle, Settled: true, More: true}
-		body := t.Append(out)
-		size := min(len(o.rest), c.maxFrame-(len(body)-mark))
-		if size == len(o.rest) {
-			t.More = false
-			body = t.Append(out)
-		}
-		c.out = amqp.EndFrame(append(body, o.rest[:size]...), mark)
-		o.rest = o.rest[size:]
-		r.frames++
-	}
-	if len(o.rest) == 0 {
-		o.rest = nil
-	}
+	l.appendFrames(r, amqp.Transfer{Handle: l.handle, Settled: true}, l.out.rest, r.window-r.frames)
+}
+
+func (l *link) appendFrames(r *run, t amqp.Transfer, message []byte, most int) {
+	c := l.c
+	var n int
+	c.out, l.out.rest, n = amqp.AppendDelivery(c.out, l.s.channel, t, message, c.maxFrame, most)
+	r.frames += n
 }

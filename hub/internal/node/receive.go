@@ -122,7 +122,7 @@ func (l *link) pumpFeed(r *run) (more bool) {
 	c, f := l.c, l.out.feed
 	start := len(c.out)
 	room := max(writeQuantum-start, 16<<10)
-	if err := f.partition.Read(f.next, room, min(r.credit, maxRun), &c.batch); err != nil {
+	if err := f.partition.Read(f.next, room, min(r.credit, r.window, maxRun), &c.batch); err != nil {
 		if e := l.reason(); e != nil { // the hub is gone, say: more to the point
 			err = e
 		}
@@ -139,7 +139,7 @@ func (l *link) pumpFeed(r *run) (more bool) {
 		rec := &records[i]
 		if !f.start.Skips(rec) {
 			if r.frames == r.window {
-				return false // the end of the run sees to it
+				return true // unless the end of the run finds the window empty still
 			}
 			head.send(r, rec)
 		}

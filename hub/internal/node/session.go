@@ -26,11 +26,8 @@ type session struct {
 
 	// mu
 	ended          bool // end was written or queued: no more frames
-	nextIncomingID uint32
-	received       uint32 // transfer frames since the last flow
-	nextOutgoingID uint32
+	windows        amqp.Windows
 	nextDeliveryID uint32
-	windowEnd      uint32  // the first transfer id that the client does not take yet
 	waiting        []*link // wanted to send beyond the window
 	partial        *link   // is in the middle of a delivery
 	marked         bool    // stands in conn.dirty
@@ -63,8 +60,7 @@ func (c *conn) onBegin(f amqp.Frame) error {
 	}
 	s := &session{
 		c: c, channel: f.Channel, links: map[uint32]*link{},
-		nextIncomingID: begin.NextOutgoingID, nextOutgoingID: firstOutgoingID,
-		windowEnd: firstOutgoingID + begin.IncomingWindow,
+		windows: amqp.NewWindows(firstOutgoingID, incomingWindow, &begin),
 	}
 	c.sessions[f.Channel] = s
 	c.post(f.Channel, &amqp.Begin{
@@ -172,7 +168,7 @@ func (c *conn) onFlow(f amqp.Frame) error {
 func (s *session) widen(flow *amqp.Flow) {
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
-	s.windowEnd = flow.NextIncomingID.Or(firstOutgoingID) + flow.IncomingWindow
+	s.windows.Widen(flow, firstOutgoingID)
 	s.resume()
 }
 
@@ -187,7 +183,7 @@ func (s *session) wait(l *link) {
 // resume makes links ready that have waited, if there is window now. One that
 // is in the middle of a delivery goes first. Called with mu held.
 func (s *session) resume() {
-	if len(s.waiting) == 0 || s.window() == 0 {
+	if len(s.waiting) == 0 || s.windows.Room() == 0 {
 		return
 	}
 	if s.partial != nil {
@@ -199,11 +195,6 @@ func (s *session) resume() {
 		s.c.setReady(l)
 	}
 	s.waiting = s.waiting[:0]
-}
-
-// window is how many transfer frames the client takes. Called with mu held.
-func (s *session) window() int {
-	return max(0, int(int32(s.windowEnd-s.nextOutgoingID)))
 }
 
 // mark puts the session into the writer's list. Called with mu held.
@@ -223,8 +214,7 @@ func (s *session) mark() {
 func (s *session) count() {
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
-	s.nextIncomingID++
-	if s.received++; s.received >= incomingWindow/2 {
+	if s.windows.Received(1) {
 		s.flowDue = true
 		s.mark()
 	}
@@ -281,21 +271,9 @@ func (s *session) appendMarks(dst []byte) []byte {
 	}
 	s.flowLinks = s.flowLinks[:0]
 	if s.flowDue {
-		flow := s.flow()
+		flow := s.windows.Flow()
 		dst = s.c.frame(dst, s.channel, &flow)
 		s.flowDue = false
 	}
 	return dst
-}
-
-// flow is the session part of a flow, which every flow carries. It tells the
-// client our window anew.
-func (s *session) flow() amqp.Flow {
-	s.received = 0
-	return amqp.Flow{
-		NextIncomingID: amqp.Some(s.nextIncomingID),
-		IncomingWindow: incomingWindow,
-		NextOutgoingID: s.nextOutgoingID,
-		OutgoingWindow: incomingWindow,
-	}
 }

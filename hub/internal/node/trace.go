@@ -13,8 +13,8 @@ type tracer struct {
 	line   func(string)
 }
 
-func newTracer(id uint64, line func(string)) *tracer {
-	return &tracer{prefix: fmt.Sprintf("conn=%d ", id), line: line}
+func newTracer(namespace string, id uint64, line func(string)) *tracer {
+	return &tracer{prefix: fmt.Sprintf("%s conn=%d ", namespace, id), line: line}
 }
 
 func (t *tracer) print(text string) { t.line(t.prefix + text) }

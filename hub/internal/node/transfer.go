@@ -81,12 +81,29 @@ func (l *link) gather(payload []byte) error {
 		return nil
 	}
 	before := cap(in.part)
+	if in.part == nil {
+		in.part = c.takePart()
+	}
 	in.part = append(in.part, payload...)
 	c.partBytes += cap(in.part) - before
 	if c.partBytes > c.lim.PendingBytes {
 		return &violation{amqp.ErrResourceLimitExceeded, "too much in deliveries that are not complete"}
 	}
 	return nil
+}
+
+// partBuffer is memory that a large delivery was gathered in, for the next one: growing it anew
+// for each would copy and clear its bytes twice.
+type partBuffer struct{ b []byte }
+
+// takePart returns such a buffer, unless it would count for too much of what the connection may
+// gather, or nil.
+func (c *conn) takePart() []byte {
+	p, ok := c.node.parts.Get().(*partBuffer)
+	if !ok || c.partBytes+cap(p.b) > c.lim.PendingBytes/2 {
+		return nil
+	}
+	return p.b
 }
 
 // endDelivery makes the link ready for the next delivery and renews the
@@ -96,6 +113,7 @@ func (l *link) endDelivery() {
 	in.partial = false
 	l.c.partBytes -= cap(in.part)
 	if in.part = in.part[:0]; cap(in.part) > keepBuffer {
+		l.c.node.parts.Put(&partBuffer{in.part})
 		in.part = nil
 	}
 	l.c.partBytes += cap(in.part)

@@ -202,7 +202,12 @@ func (l *Log) syncSealed(s *segment) error {
 	}
 	if err := s.store.sync(); err != nil {
 		err = fmt.Errorf("sync %s: %w", s.path, err)
-		if len(l.waiting) > 0 || l.committing {
+		// Only what readers have not seen is still to be synced, by a commit that will find this and roll back. When
+		// there is none, nothing would ever take the error away.
+		l.state.Lock()
+		unseen := l.seen.next < l.next
+		l.state.Unlock()
+		if unseen {
 			l.syncFailed = err
 		}
 		return err

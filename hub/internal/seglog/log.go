@@ -169,8 +169,10 @@ func (l *Log) createSegment(s *segment, b []byte) (File, error) {
 		err = syncDir(l.o.Dir)
 	}
 	if err != nil {
+		// Under either name: a segment that stayed would lie in the middle of the one that is written on.
 		_ = f.Close()
 		_ = os.Remove(temp)
+		_ = os.Remove(s.path)
 		return nil, err
 	}
 	return f, nil

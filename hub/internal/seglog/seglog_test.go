@@ -15,6 +15,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
+
+	"github.com/hubferry/hubferry/internal/leaktest"
 )
 
 func TestMain(m *testing.M) {
@@ -22,7 +24,7 @@ func TestMain(m *testing.M) {
 		crashChild(dir)
 		return
 	}
-	goleak.VerifyTestMain(m)
+	os.Exit(leaktest.Main(m, func() error { return goleak.Find() }))
 }
 
 // clock is a settable clock.

@@ -11,6 +11,7 @@ const {
   earliestEventPosition,
   latestEventPosition,
 } = require("@azure/event-hubs");
+const { store } = require("./store.js");
 const { decodeEvent, encodeEvent } = require("./values.js");
 
 const version = require("@azure/event-hubs/package.json").version;
@@ -261,6 +262,7 @@ const operations = {
   buffered,
   load,
   process: processAll,
+  store,
   properties: (request) =>
     withClient(consumerOf(request.conn), async (consumer) => {
       const p = await consumer.getEventHubProperties();

@@ -10,6 +10,7 @@ from azure.eventhub import EventData
 from azure.eventhub.aio import EventHubConsumerClient, EventHubProducerClient
 
 import common
+import store
 from values import decode_event, encode_event
 
 _readers = {}
@@ -209,6 +210,22 @@ async def _partition(request):
         return common.partition_info(await consumer.get_partition_properties(request["partition"]))
 
 
+async def _store(request):
+    from azure.eventhub.extensions.checkpointstoreblobaio import BlobCheckpointStore
+
+    async with BlobCheckpointStore.from_connection_string(request["blob"], request["container"]) as blobs:
+        action = request["action"]
+        if action == "claim":
+            records = [store.ownership(request, r) for r in request["records"]]
+            return store.ownerships(await blobs.claim_ownership(records))
+        if action == "owners":
+            return store.ownerships(await blobs.list_ownership(*store.group(request)))
+        if action == "save":
+            await blobs.update_checkpoint(store.checkpoint(request))
+            return {}
+        return store.checkpoints(await blobs.list_checkpoints(*store.group(request)))
+
+
 async def _open(request):
     name = f"r{next(_numbers)}"
     _readers[name] = Reader(request)
@@ -232,6 +249,7 @@ _OPERATIONS = {
     "load": _load,
     "properties": _properties,
     "partition": _partition,
+    "store": _store,
     "open": _open,
     "read": _read,
     "close": _close,

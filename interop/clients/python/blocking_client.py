@@ -9,6 +9,7 @@ import time
 from azure.eventhub import EventHubConsumerClient, EventHubProducerClient
 
 import common
+import store
 from values import decode_event, encode_event
 
 _readers = {}
@@ -215,6 +216,21 @@ def _partition(request):
         return common.partition_info(consumer.get_partition_properties(request["partition"]))
 
 
+def _store(request):
+    from azure.eventhub.extensions.checkpointstoreblob import BlobCheckpointStore
+
+    with BlobCheckpointStore.from_connection_string(request["blob"], request["container"]) as blobs:
+        action = request["action"]
+        if action == "claim":
+            return store.ownerships(blobs.claim_ownership([store.ownership(request, r) for r in request["records"]]))
+        if action == "owners":
+            return store.ownerships(blobs.list_ownership(*store.group(request)))
+        if action == "save":
+            blobs.update_checkpoint(store.checkpoint(request))
+            return {}
+        return store.checkpoints(blobs.list_checkpoints(*store.group(request)))
+
+
 def _open(request):
     name = f"r{next(_numbers)}"
     _readers[name] = Reader(request)
@@ -238,6 +254,7 @@ _OPERATIONS = {
     "load": _load,
     "properties": _properties,
     "partition": _partition,
+    "store": _store,
     "open": _open,
     "read": _read,
     "close": _close,

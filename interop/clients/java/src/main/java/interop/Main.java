@@ -56,11 +56,13 @@ public final class Main {
         ObjectNode run(JsonNode request) throws Exception;
     }
 
-    private static final Map<String, Operation> OPERATIONS = Map.of("hello", r -> hello(), "send", Main::send, "buffered",
-        Main::buffered, "process", Main::process, "load", r -> new Load().run(r), "properties", Main::properties,
-        "partition", Main::partition, "open", Main::open, "read",
-        r -> READERS.get(r.get("reader").asText()).read(r.get("count").asInt(), r.get("waitMs").asLong()), "close",
-        Main::close);
+    private static final Map<String, Operation> OPERATIONS = Map.ofEntries(Map.entry("hello", r -> hello()),
+        Map.entry("send", Main::send), Map.entry("buffered", Main::buffered), Map.entry("process", Main::process),
+        Map.entry("load", r -> new Load().run(r)), Map.entry("properties", Main::properties),
+        Map.entry("partition", Main::partition), Map.entry("store", Store::run), Map.entry("open", Main::open),
+        Map.entry("read",
+            r -> READERS.get(r.get("reader").asText()).read(r.get("count").asInt(), r.get("waitMs").asLong())),
+        Map.entry("close", Main::close));
 
     /** Serves requests until stdin ends. */
     public static void main(String[] args) throws Exception {
