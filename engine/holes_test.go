@@ -77,8 +77,7 @@ func TestHolesAreLookedIntoLater(t *testing.T) {
 		if s := x.Status()[0]; s.Counts.Gaps != 1 || !strings.Contains(r.log.String(), "events 10 to 299 are missing") {
 			t.Errorf("%d gaps, want 1, of 10 to 299", s.Counts.Gaps)
 		}
-		r.source.Skip(0, 5)
-		r.source.Inject(0, event("a", 501))
+		r.source.Skip(0, 5, event("a", 501))
 		x.settled(212)
 		time.Sleep(time.Hour)
 		r.source.Trim(0, 400)
@@ -206,8 +205,7 @@ func TestHolesAreNotForgotten(t *testing.T) {
 			close(hold)
 		}, "events 10 to 11 are missing"},
 		{"a hole meanwhile", nil, func(r *rig, hold chan struct{}) {
-			r.source.Skip(0, 2)
-			r.source.Inject(0, event("a", 15))
+			r.source.Skip(0, 2, event("a", 15))
 			time.Sleep(100 * time.Millisecond)
 			close(hold)
 			time.Sleep(100 * time.Millisecond)

@@ -161,13 +161,15 @@ func (s *kafkaClusters) task(ctx context.Context, x *instance, env hubferry.Env)
 }
 
 func (s *kafkaClusters) send(ctx context.Context, key string, texts []string) error {
-	var records []*kgo.Record
-	for i, text := range texts {
-		r := &kgo.Record{Topic: hubName, Value: []byte(text), Headers: []kgo.RecordHeader{{Key: "index", Value: []byte(strconv.Itoa(i))}}}
-		if key != "" {
-			r.Key = []byte(key)
+	made := func() (records []*kgo.Record) { // the client keeps the time of its first try in them
+		for i, text := range texts {
+			r := &kgo.Record{Topic: hubName, Value: []byte(text), Headers: []kgo.RecordHeader{{Key: "index", Value: []byte(strconv.Itoa(i))}}}
+			if key != "" {
+				r.Key = []byte(key)
+			}
+			records = append(records, r)
 		}
-		records = append(records, r)
+		return records
 	}
 	var err error
 	for range 60 {
@@ -178,7 +180,7 @@ func (s *kafkaClusters) send(ctx context.Context, key string, texts []string) er
 			}
 			s.at = s.clusters[source].address(0)
 		}
-		if err = s.client.ProduceSync(ctx, records...).FirstErr(); err == nil {
+		if err = s.client.ProduceSync(ctx, made()...).FirstErr(); err == nil {
 			return nil
 		}
 		s.drop()

@@ -60,6 +60,9 @@ func (b *bench) size(ctx context.Context, size int) (err error) {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		if err == nil && pace.Events == 0 {
+			err = fmt.Errorf("%d events were moved before it was measured", n)
+		}
 		if err == nil {
 			rates[program] = pace.Rate()
 			r.Figures = map[string]float64{
@@ -111,8 +114,12 @@ func (b *bench) calibrate(ctx context.Context, size int) (*namespace, int64, err
 		if err != nil {
 			return nil, 0, errors.Join(fmt.Errorf("calibrate: %w", err), west.remove())
 		}
+		rate := pace.Rate()
+		if pace.Events == 0 { // all has been moved before it counted
+			rate = float64(n) / warm.Seconds()
+		}
 		most := b.settings.maxBytes / int64(size+100) // with its key and what a record takes beside
-		want := int64(pace.Rate() * (b.settings.length + warm).Seconds() * 1.2)
+		want := int64(rate * (b.settings.length + warm).Seconds() * 1.2)
 		if want <= sample {
 			return west, n, nil
 		}

@@ -62,6 +62,7 @@ type settings struct {
 	profile    string
 	hubferry   string
 	task       string
+	top        string
 }
 
 func parse(args []string) (*settings, error) {
@@ -81,6 +82,7 @@ func parse(args []string) (*settings, error) {
 	f.StringVar(&s.profile, "profile", "", "write a CPU profile of hubferry run to this file; its figures mean less then")
 	f.StringVar(&s.hubferry, "hubferry", "", "a hubferry to measure; without, it is built")
 	f.StringVar(&s.task, "task", "", "more keys of hubferry's task, such as 'window: { events: 100000 }, onGap: continue'")
+	f.StringVar(&s.top, "config", "", "more lines at the top level of hubferry's configuration, such as 'memory: 64MiB'")
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}

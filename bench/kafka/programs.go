@@ -45,7 +45,8 @@ connections:
   east: { kafka: { brokers: ["%s"] } }
 tasks:
   bench-%d: { source: { topic: west/%s, start: earliest }, target: east/%[4]s, %s }
-`, b.west.Addr(), b.east.Addr(), b.runs, topic, b.settings.task)
+%s
+`, b.west.Addr(), b.east.Addr(), b.runs, topic, b.settings.task, b.settings.top)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return nil, err
 	}

@@ -65,8 +65,12 @@ func readFlight[T any](c *connection, what, hub, partition string) *flight[T] {
 	return f
 }
 
-// read makes one READ request.
+// read makes one READ request. What it waits for its turn counts for no time-out: with
+// thousands of partitions that begin at one time it is a minute.
 func (c *connection) read(life context.Context, hub string, props ours.Map) (ours.Map, error) {
+	if err := c.pace.wait(life); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(life, readTimeout)
 	defer cancel()
 	a, err := c.get(ctx)
@@ -80,9 +84,6 @@ func (c *connection) read(life context.Context, hub string, props ours.Map) (our
 	t, err := c.tokens.token(ctx, c.audience+hub)
 	if err != nil {
 		return nil, classify("sign in for "+hub, nil, err, phaseConnect)
-	}
-	if err := c.pace.wait(ctx); err != nil {
-		return nil, err
 	}
 	props = append(props, ours.Pair{Key: "operation", Value: "READ"}, ours.Pair{Key: "name", Value: hub},
 		ours.Pair{Key: "security_token", Value: t.text})

@@ -79,6 +79,10 @@ func (h *Hub) Grow(n int) {
 func (h *Hub) Inject(partition int, events ...hubferry.Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.inject(partition, events)
+}
+
+func (h *Hub) inject(partition int, events []hubferry.Event) {
 	for i := range events {
 		r, err := newRecord(&events[i])
 		if err != nil {
@@ -214,12 +218,15 @@ func (h *Hub) Compact(partition int) {
 }
 
 // Skip uses up n sequence numbers of a partition for things that are no events, such as
-// the control records of Kafka's transactions.
-func (h *Hub) Skip(partition, n int) {
+// the control records of Kafka's transactions, and stores events behind them. A reader sees
+// a hole only if it has not passed the numbers before there is an event behind them: what
+// is injected later may be too late.
+func (h *Hub) Skip(partition, n int, events ...hubferry.Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	p := h.partitions[partition]
 	p.end = hubferry.Position{Sequence: p.end.Sequence + int64(n)}
+	h.inject(partition, events)
 	p.wake()
 }
 

@@ -190,7 +190,7 @@ func TestCompaction(t *testing.T) {
 			size += st.Size()
 		}
 	}
-	if size > 100_000 {
+	if size > 1_300_000 { // 1 MiB may be superseded, and some of it may have been dropped while it was written
 		t.Errorf("the journal has %d bytes", size)
 	}
 	if got := serve(t, func(o *blob.Options) { o.Dir = dir }).shown("things"); got != before || strings.Count(got, "<Blob>") != 9 {
