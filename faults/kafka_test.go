@@ -175,7 +175,9 @@ func (s *kafkaClusters) send(ctx context.Context, key string, texts []string) er
 	for range 60 {
 		if s.client == nil || s.at != s.clusters[source].address(0) {
 			s.drop()
-			if s.client, err = s.clusters[source].client(kgo.RecordDeliveryTimeout(10*time.Second), kgo.ProducerLinger(0)); err != nil {
+			// A cluster that comes back elsewhere never answers what is on its way: the client gives up then, too.
+			s.client, err = s.clusters[source].client(kgo.RecordDeliveryTimeout(10*time.Second), kgo.AllowIdempotentProduceCancellation(), kgo.ProducerLinger(0))
+			if err != nil {
 				return err
 			}
 			s.at = s.clusters[source].address(0)
