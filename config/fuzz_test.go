@@ -37,9 +37,9 @@ func FuzzLoad(f *testing.F) {
 		if !errors.As(err, &problems) || !problems.Fatal() {
 			t.Fatalf("%T is not a list of problems with an error", err)
 		}
-		lines := 1
-		for _, c := range data {
-			if c == '\n' {
+		lines := 1 // YAML has three line breaks
+		for i, c := range data {
+			if c == '\n' || c == '\r' && (i+1 == len(data) || data[i+1] != '\n') {
 				lines++
 			}
 		}
