@@ -38,7 +38,7 @@ func memoryCases() []memoryCase {
 		{name: "slow target", hubs: 1, partitions: 8, events: 7_500, longer: 17, size: 1024, memory: 80, fault: &hub.Fault{Kind: hub.FaultDelay, After: 100 * time.Millisecond}},
 		{name: "throttling target", hubs: 1, partitions: 8, events: 7_500, longer: 17, size: 1024, memory: 80, fault: &hub.Fault{Kind: hub.FaultRefuse, Times: 8, Skip: 8}},
 		{name: "target away", hubs: 1, partitions: 8, events: 7_500, longer: 17, size: 1024, memory: 80, away: 3 * time.Second},
-		{name: "events of 1 MB", hubs: 1, partitions: 4, events: 60, longer: 7, size: 1_000_000, memory: 224},
+		{name: "events of 1 MB", hubs: 1, partitions: 4, events: 60, longer: 4, size: 1_000_000, memory: 224}, // the hub keeps 256 MiB of a partition in memory
 		{name: "many partitions", hubs: 1, partitions: 120, partitionsLong: 1000, events: 200, longer: 1, size: 1024, memory: 128},
 		{name: "many tasks", hubs: 25, hubsLong: 100, partitions: 2, events: 1000, longer: 10, size: 1024, memory: 128},
 	}
