@@ -79,16 +79,12 @@ func run(ctx context.Context, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "hubferry-bench-")
+	dir, hubferry, err := measure.Workplace(ctx, s.hubferry)
 	if err != nil {
 		return err
 	}
+	s.hubferry = hubferry
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if s.hubferry == "" {
-		if s.hubferry, err = measure.Build(ctx, dir); err != nil {
-			return err
-		}
-	}
 	b := &bench{settings: s, dir: dir}
 	store := &measure.Summary{Figures: storeFigures, Subject: "hubferry", Machine: measure.Machine()}
 	if !s.wideOnly {

@@ -24,7 +24,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -81,12 +80,9 @@ func parse(args []string) (*settings, error) {
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
-	for text := range strings.SplitSeq(sizes, ",") {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 8 {
-			return nil, fmt.Errorf("-sizes %s: expected bytes, at least 8", text)
-		}
-		s.sizes = append(s.sizes, n)
+	var err error
+	if s.sizes, err = measure.Sizes(sizes, 8); err != nil {
+		return nil, err
 	}
 	s.programs = strings.Split(programs, ",")
 	for _, p := range s.programs {
@@ -108,16 +104,12 @@ func run(ctx context.Context, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "hubferry-bench-")
+	dir, hubferry, err := measure.Workplace(ctx, s.hubferry)
 	if err != nil {
 		return err
 	}
+	s.hubferry = hubferry
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if s.hubferry == "" {
-		if s.hubferry, err = measure.Build(ctx, dir); err != nil {
-			return err
-		}
-	}
 	b := &bench{settings: s, dir: dir, summary: measure.Summary{Figures: figures, Subject: s.programs[0], Machine: measure.Machine()}}
 	for _, size := range s.sizes {
 		if err := b.size(ctx, size); err != nil {
