@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hubferry/hubferry/driver/eventhubs"
 	"github.com/hubferry/hubferry/internal/porttest"
 )
 
@@ -206,7 +207,7 @@ func (h *hubs) writeConfig(t *testing.T, rest string) string {
 connections:
   west: { eventhubs: { connectionString: "%s", client: %s } }
   east: { eventhubs: { connectionString: "%s", client: %s } }
-%s`, h.west, cmp.Or(h.clients[0], "go-amqp"), h.east, cmp.Or(h.clients[1], "go-amqp"), rest)
+%s`, h.west, cmp.Or(h.clients[0], eventhubs.ClientNative), h.east, cmp.Or(h.clients[1], eventhubs.ClientNative), rest)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -123,7 +123,9 @@ func (b *bench) size(ctx context.Context, size int) error {
 		case err != nil:
 			r.Problem = err.Error()
 		default:
-			r.Figures = map[string]float64{"p50": milliseconds(l.Quantile(0.5)), "p99": milliseconds(l.Quantile(0.99))}
+			r.Figures = map[string]float64{
+				"p50": milliseconds(l.latencies.Quantile(0.5)), "p99": milliseconds(l.latencies.Quantile(0.99)), "stroll": 100 * l.own, "strollBrokers": 100 * l.brokers,
+			}
 		}
 		b.say("%s: %s at %.0f events/s: %v %s", name, program, rate, r.Figures, r.Problem)
 		b.summary.Results = append(b.summary.Results, r)

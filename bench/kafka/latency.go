@@ -12,23 +12,29 @@ import (
 	"github.com/hubferry/hubferry/bench/internal/measure"
 )
 
+// stroll is what was seen of a program at a given rate.
+type stroll struct {
+	latencies    measure.Latencies
+	own, brokers float64 // CPU seconds in a second, of the program and of both brokers
+}
+
 // latency measures how long single events take at a given rate.
-func (b *bench) latency(ctx context.Context, program string, size int, rate float64) (measure.Latencies, error) {
+func (b *bench) latency(ctx context.Context, program string, size int, rate float64) (stroll, error) {
 	if err := remake(ctx, b.from, b.settings.partitions); err != nil {
-		return nil, err
+		return stroll{}, err
 	}
 	if err := remake(ctx, b.to, b.settings.partitions); err != nil {
-		return nil, err
+		return stroll{}, err
 	}
 	p, err := b.start(ctx, program)
 	if err != nil {
-		return nil, err
+		return stroll{}, err
 	}
 	generating, stop := context.WithCancel(ctx)
 	made := make(chan error, 1)
 	ready := make(chan struct{})
 	go func() { made <- b.generate(generating, size, rate, ready) }()
-	l, err := b.observe(ctx, p, ready)
+	seen, err := b.observe(ctx, p, ready)
 	stop()
 	if cause := <-made; cause != nil && !errors.Is(cause, context.Canceled) {
 		err = errors.Join(err, cause)
@@ -36,7 +42,7 @@ func (b *bench) latency(ctx context.Context, program string, size int, rate floa
 	if err != nil {
 		err = fmt.Errorf("%w\n%s", err, p.Log())
 	}
-	return l, errors.Join(err, p.Stop())
+	return seen, errors.Join(err, p.Stop())
 }
 
 // generate makes events at a rate, every few milliseconds some. Until the program is ready
@@ -77,39 +83,54 @@ func (b *bench) generate(ctx context.Context, size int, rate float64, ready <-ch
 
 // observe reads the target and looks at the clock. The first event says that the program is
 // ready; five seconds later it is warm.
-func (b *bench) observe(ctx context.Context, p *measure.Program, ready chan<- struct{}) (measure.Latencies, error) {
+func (b *bench) observe(ctx context.Context, p *measure.Program, ready chan<- struct{}) (seen stroll, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute+b.settings.latency)
 	defer cancel()
 	cl, err := kgo.NewClient(kgo.SeedBrokers(b.east.Addr()), kgo.ConsumeTopics(topic), kgo.FetchMaxWait(50*time.Millisecond), kgo.FetchMinBytes(1), kgo.FetchIsolationLevel(kgo.ReadCommitted()))
 	if err != nil {
-		return nil, err
+		return seen, err
 	}
 	defer cl.Close()
-	var l measure.Latencies
 	var from time.Time
+	var own, brokers time.Duration
 	for {
 		select {
 		case <-p.Ended:
-			return nil, errors.New("the program ended")
+			return seen, errors.New("the program ended")
 		default:
 		}
 		fetches := cl.PollFetches(ctx)
 		if err := fetches.Err(); err != nil {
-			return nil, fmt.Errorf("read the target: %w", err)
+			return seen, fmt.Errorf("read the target: %w", err)
 		}
 		now := time.Now()
 		if from.IsZero() {
 			close(ready)
 			from = now.Add(5 * time.Second)
 		}
-		if now.After(from.Add(b.settings.latency)) {
-			return l, nil
-		}
 		if now.Before(from) {
 			continue
 		}
+		if len(seen.latencies) == 0 {
+			if own, brokers, err = b.used(p); err != nil {
+				return seen, err
+			}
+		}
+		if took := now.Sub(from); took > b.settings.latency {
+			ownThen, brokersThen, err := b.used(p)
+			seen.own, seen.brokers = (ownThen-own).Seconds()/took.Seconds(), (brokersThen-brokers).Seconds()/took.Seconds()
+			return seen, err
+		}
 		fetches.EachRecord(func(r *kgo.Record) {
-			l = append(l, now.Sub(time.Unix(0, int64(binary.BigEndian.Uint64(r.Value[8:])))))
+			seen.latencies = append(seen.latencies, now.Sub(time.Unix(0, int64(binary.BigEndian.Uint64(r.Value[8:])))))
 		})
 	}
+}
+
+// used returns the CPU time that the program and both brokers have used so far.
+func (b *bench) used(p *measure.Program) (own, brokers time.Duration, err error) {
+	use, err := measure.UsageOf(p.PID)
+	west, westErr := measure.UsageOf(b.west.PID())
+	east, eastErr := measure.UsageOf(b.east.PID())
+	return use.CPU, west.CPU + east.CPU, errors.Join(err, westErr, eastErr)
 }

@@ -134,4 +134,6 @@ var figures = []measure.Figure{
 	{Name: "seconds", Title: "s measured", Format: "%.0f"},
 	{Name: "p50", Title: "p50 ms", Format: "%.1f"},
 	{Name: "p99", Title: "p99 ms", Format: "%.1f"},
+	{Name: "stroll", Title: "% of a processor meanwhile", Format: "%.0f"},
+	{Name: "strollBrokers", Title: "the same, both brokers", Format: "%.0f"},
 }
