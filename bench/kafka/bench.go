@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -71,25 +72,62 @@ func (b *bench) say(format string, args ...any) {
 // size measures all programs with values of one size.
 func (b *bench) size(ctx context.Context, size int) error {
 	name := fmt.Sprintf("%d B", size)
+	rate := b.settings.rate
+	if b.settings.rounds > 0 {
+		slowest, err := b.backlog(ctx, name, size)
+		if err != nil {
+			return err
+		}
+		rate = cmp.Or(rate, slowest/10)
+	}
+	if b.settings.latency == 0 || rate == 0 {
+		return nil
+	}
+	for _, program := range b.settings.programs { // the brokers compile what they run, and see warmUp
+		if _, err := b.latency(ctx, program, size, rate); err != nil && ctx.Err() != nil {
+			return err // a program that cannot do it says so in its turn
+		}
+	}
+	for _, program := range b.settings.programs {
+		r := measure.Result{Case: name, Program: program, Figures: map[string]float64{}}
+		l, err := b.latency(ctx, program, size, rate)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			r.Problem = err.Error()
+		default:
+			r.Figures = map[string]float64{
+				"p50": milliseconds(l.latencies.Quantile(0.5)), "p99": milliseconds(l.latencies.Quantile(0.99)),
+				"stroll": 100 * l.own, "strollBrokers": 100 * l.brokers,
+			}
+		}
+		b.say("%s: %s at %.0f events/s: %v %s", name, program, rate, r.Figures, r.Problem)
+		b.summary.Results = append(b.summary.Results, r)
+	}
+	return nil
+}
+
+// backlog lets all programs move a backlog in turns, and returns the lowest rate.
+func (b *bench) backlog(ctx context.Context, name string, size int) (slowest float64, err error) {
 	n, err := b.calibrate(ctx, size)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	b.say("%s: a backlog of %d events", name, n)
 	if err := b.fill(ctx, size, n); err != nil {
-		return err
+		return 0, err
 	}
 	if err := b.warmUp(ctx, name, n); err != nil {
-		return err
+		return 0, err
 	}
 	order, aa := measure.Turns(b.settings.programs, b.settings.rounds)
-	slowest := 0.0
 	for i, program := range order {
 		r := measure.Result{Case: name, Program: program, Again: i == aa, Figures: map[string]float64{}}
 		pace, err := b.throughput(ctx, program, n)
 		if err != nil {
 			if ctx.Err() != nil {
-				return err
+				return 0, err
 			}
 			r.Problem = err.Error()
 		} else {
@@ -104,33 +142,7 @@ func (b *bench) size(ctx context.Context, size int) error {
 		b.say("%s: %s: %v %s", name, program, r.Figures, r.Problem)
 		b.summary.Results = append(b.summary.Results, r)
 	}
-	rate := b.settings.rate
-	if rate == 0 {
-		rate = slowest / 10
-	}
-	if b.settings.latency == 0 || rate == 0 {
-		return nil
-	}
-	if _, err := b.latency(ctx, b.settings.programs[0], size, rate); err != nil {
-		return fmt.Errorf("warm up: %w", err) // for the same reason as above
-	}
-	for _, program := range b.settings.programs {
-		r := measure.Result{Case: name, Program: program, Figures: map[string]float64{}}
-		l, err := b.latency(ctx, program, size, rate)
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case err != nil:
-			r.Problem = err.Error()
-		default:
-			r.Figures = map[string]float64{
-				"p50": milliseconds(l.latencies.Quantile(0.5)), "p99": milliseconds(l.latencies.Quantile(0.99)), "stroll": 100 * l.own, "strollBrokers": 100 * l.brokers,
-			}
-		}
-		b.say("%s: %s at %.0f events/s: %v %s", name, program, rate, r.Figures, r.Problem)
-		b.summary.Results = append(b.summary.Results, r)
-	}
-	return nil
+	return slowest, nil
 }
 
 // warmUp lets the first program move the backlog until the brokers need no less for it than

@@ -69,7 +69,7 @@ func parse(args []string) (*settings, error) {
 	var sizes, programs string
 	f := flag.NewFlagSet("bench/kafka", flag.ContinueOnError)
 	f.DurationVar(&s.length, "length", time.Minute, "how long a run of the bare loop is to take; others take longer")
-	f.IntVar(&s.rounds, "rounds", 2, "how often each program runs")
+	f.IntVar(&s.rounds, "rounds", 2, "how often each program moves the backlog; with 0 only latencies are measured, at -rate")
 	f.IntVar(&s.partitions, "partitions", 8, "of both topics")
 	f.Int64Var(&s.maxBytes, "max-bytes", 8<<30, "the largest backlog; it cuts -length")
 	f.DurationVar(&s.latency, "latency", 30*time.Second, "how long latencies are measured; 0 leaves them out")
@@ -95,8 +95,11 @@ func parse(args []string) (*settings, error) {
 			return nil, fmt.Errorf("-programs %s: there are hubferry, mirrormaker, mirrormaker-defaults, loop and loop-headers", p)
 		}
 	}
-	if s.rounds < 1 || s.partitions < 1 {
-		return nil, errors.New("-rounds and -partitions must be at least 1")
+	if s.rounds < 0 || s.partitions < 1 {
+		return nil, errors.New("-rounds must be at least 0, -partitions at least 1")
+	}
+	if s.rounds == 0 && s.rate <= 0 {
+		return nil, errors.New("-rounds 0 needs -rate: nothing else tells how fast the programs are")
 	}
 	return &s, nil
 }

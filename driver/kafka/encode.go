@@ -64,11 +64,11 @@ func (x *batcher) flush() error {
 	if b == nil {
 		return nil
 	}
-	x.open = nil
 	b.events = b.events[:b.n]
 	if err := b.compress(&x.w.target.producer.compressors); err != nil {
 		return &hubferry.Error{Kind: hubferry.Fatal, Op: "write", Place: x.place, Err: err}
 	}
+	x.open = nil
 	x.take(b)
 	return nil
 }

@@ -175,6 +175,9 @@ func (w *writer) hand(ctx context.Context, run hubferry.Run, write bool, done fu
 	x := &batcher{w: w, place: l.place, take: func(b *batch) { b.run = p; l.put(message{run: p, batch: b}) }}
 	x.reserve = func(bytes int64) (*batch, error) { return l.reserve(p, bytes) }
 	err = x.encode(ctx, run.Events)
+	if x.open != nil { // it could not be compressed
+		l.release(x.open)
+	}
 	l.put(message{run: p, poison: err})
 }
 
