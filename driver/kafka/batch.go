@@ -83,11 +83,11 @@ func (b *batch) add(r *record) {
 	d = binary.AppendVarint(d, r.time-b.first)
 	d = binary.AppendVarint(d, int64(b.n))
 	d = appendBytes(appendBytes(d, r.key), r.value)
-	d = binary.AppendVarint(d, int64(len(r.headers)))
-	for i := range r.headers {
-		h := &r.headers[i]
-		d = binary.AppendVarint(d, int64(len(h.name)))
-		d = appendBytes(append(d, h.name...), h.value)
+	d = binary.AppendVarint(d, int64(r.count()))
+	for i := range r.count() {
+		name, value := r.header(i)
+		d = binary.AppendVarint(d, int64(len(name)))
+		d = appendBytes(append(d, name...), value)
 	}
 	b.data = d
 	b.n++

@@ -162,6 +162,7 @@ func (s *source) event(f *form, r *kgo.Record, origin *hubferry.Place) hubferry.
 type record struct {
 	key, value []byte // nil is null
 	headers    []header
+	stamp      *hubferry.Stamp // the trail's headers, behind the others; nil is none
 	time       int64 // milliseconds since the Unix epoch
 	codec      uint8 // the compression in which it arrived
 	arrived    bool  // it came as a Kafka record, so codec is known
@@ -171,6 +172,23 @@ type record struct {
 type header struct {
 	name  string
 	value []byte // nil is null
+}
+
+// count returns how many headers there are.
+func (r *record) count() int {
+	if r.stamp == nil {
+		return len(r.headers)
+	}
+	return len(r.headers) + r.stamp.Len()
+}
+
+// header returns the i-th header. Those of the trail are not kept in a list of their own:
+// the collector would have to be told of each.
+func (r *record) header(i int) (name string, value []byte) {
+	if n := len(r.headers); i >= n {
+		return r.stamp.At(i - n)
+	}
+	return r.headers[i].name, r.headers[i].value
 }
 
 // encoder makes records of events. It is used by one goroutine at a time, and what it
@@ -211,7 +229,8 @@ func (c *encoder) record(e *hubferry.Event) (*record, error) {
 		c.encode(content)
 	}
 	if e.Origin != nil {
-		c.provenance(e)
+		c.trail.Render(e, &c.stamp)
+		r.stamp = &c.stamp
 	}
 	r.measure()
 	return r, nil
@@ -219,9 +238,10 @@ func (c *encoder) record(e *hubferry.Event) (*record, error) {
 
 // measure sets the length.
 func (r *record) measure() {
-	r.length = bytesSize(r.key) + bytesSize(r.value) + varintSize(int64(len(r.headers)))
-	for i := range r.headers {
-		r.length += varintSize(int64(len(r.headers[i].name))) + len(r.headers[i].name) + bytesSize(r.headers[i].value)
+	r.length = bytesSize(r.key) + bytesSize(r.value) + varintSize(int64(r.count()))
+	for i := range r.count() {
+		name, value := r.header(i)
+		r.length += varintSize(int64(len(name))) + len(name) + bytesSize(value)
 	}
 }
 
@@ -324,13 +344,4 @@ func (c *encoder) header(prefix string, p *hubferry.Property, types bool) {
 	}
 	c.rec.headers = append(c.rec.headers, h)
 	c.kinds = append(c.kinds, kind)
-}
-
-// provenance adds the trail's headers.
-func (c *encoder) provenance(e *hubferry.Event) {
-	c.trail.Render(e, &c.stamp)
-	for i := range c.stamp.Len() {
-		name, text := c.stamp.At(i)
-		c.rec.headers = append(c.rec.headers, header{name, text})
-	}
 }

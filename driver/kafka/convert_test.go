@@ -21,8 +21,9 @@ var noTrail = hubferry.Trail{Mode: hubferry.TrailNone}
 // stored is a record as it comes back from a broker.
 func stored(r *record) *kgo.Record {
 	out := &kgo.Record{Timestamp: time.UnixMilli(r.time), Key: bytes.Clone(r.key), Value: bytes.Clone(r.value)}
-	for _, h := range r.headers {
-		out.Headers = append(out.Headers, kgo.RecordHeader{Key: h.name, Value: bytes.Clone(h.value)})
+	for i := range r.count() {
+		name, value := r.header(i)
+		out.Headers = append(out.Headers, kgo.RecordHeader{Key: name, Value: bytes.Clone(value)})
 	}
 	return out
 }
@@ -258,8 +259,9 @@ func TestFormIsPassedOn(t *testing.T) {
 		t.Errorf("time %d", out.time)
 	}
 	var names []string
-	for _, h := range out.headers {
-		names = append(names, h.name)
+	for i := range out.count() {
+		name, _ := out.header(i)
+		names = append(names, name)
 	}
 	if got := strings.Join(names, " "); got != "a a repl-enqueue-time repl-sequence repl-offset repl-source repl-id" {
 		t.Error(got)
