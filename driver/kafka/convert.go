@@ -163,10 +163,10 @@ type record struct {
 	key, value []byte // nil is null
 	headers    []header
 	stamp      *hubferry.Stamp // the trail's headers, behind the others; nil is none
-	time       int64 // milliseconds since the Unix epoch
-	codec      uint8 // the compression in which it arrived
-	arrived    bool  // it came as a Kafka record, so codec is known
-	length     int   // bytes of key, value and headers in a batch
+	time       int64           // milliseconds since the Unix epoch
+	codec      uint8           // the compression in which it arrived
+	arrived    bool            // it came as a Kafka record, so codec is known
+	length     int             // bytes of key, value and headers in a batch
 }
 
 type header struct {
