@@ -16,7 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hubferry/hubferry/driver/eventhubs"
 	"github.com/hubferry/hubferry/internal/porttest"
 )
 
@@ -199,15 +198,22 @@ func freePort(t *testing.T) string {
 	return fmt.Sprint("127.0.0.1:", port)
 }
 
-// writeConfig writes a configuration with both connections and what follows.
+// writeConfig writes a configuration with both connections and what follows. Where a test
+// does not choose the AMQP clients, HUBFERRY_TEST_CLIENT=go-amqp does.
 func (h *hubs) writeConfig(t *testing.T, rest string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "hubferry.yaml")
+	var client [2]string
+	for i := range client {
+		if name := cmp.Or(h.clients[i], os.Getenv("HUBFERRY_TEST_CLIENT")); name != "" {
+			client[i] = ", client: " + name
+		}
+	}
 	text := fmt.Sprintf(`version: 1
 connections:
-  west: { eventhubs: { connectionString: "%s", client: %s } }
-  east: { eventhubs: { connectionString: "%s", client: %s } }
-%s`, h.west, cmp.Or(h.clients[0], eventhubs.ClientNative), h.east, cmp.Or(h.clients[1], eventhubs.ClientNative), rest)
+  west: { eventhubs: { connectionString: "%s"%s } }
+  east: { eventhubs: { connectionString: "%s"%s } }
+%s`, h.west, client[0], h.east, client[1], rest)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

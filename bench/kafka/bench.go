@@ -84,8 +84,12 @@ func (b *bench) size(ctx context.Context, size int) error {
 		return nil
 	}
 	for _, program := range b.settings.programs { // the brokers compile what they run, and see warmUp
-		if _, err := b.latency(ctx, program, size, rate); err != nil && ctx.Err() != nil {
-			return err // a program that cannot do it says so in its turn
+		_, err := b.latency(ctx, program, size, rate)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			b.say("%s: %s: warming up: %v", name, program, err)
 		}
 	}
 	for _, program := range b.settings.programs {

@@ -91,7 +91,7 @@ func (b *bench) observe(ctx context.Context, p *measure.Program, ready chan<- st
 		return seen, err
 	}
 	defer cl.Close()
-	var from time.Time
+	var from, begin time.Time
 	var own, brokers time.Duration
 	for {
 		select {
@@ -111,12 +111,16 @@ func (b *bench) observe(ctx context.Context, p *measure.Program, ready chan<- st
 		if now.Before(from) {
 			continue
 		}
-		if len(seen.latencies) == 0 {
+		if begin.IsZero() {
+			begin = now
 			if own, brokers, err = b.used(p); err != nil {
 				return seen, err
 			}
 		}
-		if took := now.Sub(from); took > b.settings.latency {
+		if took := now.Sub(begin); took > b.settings.latency {
+			if len(seen.latencies) == 0 {
+				return seen, fmt.Errorf("nothing has arrived in %s", took)
+			}
 			ownThen, brokersThen, err := b.used(p)
 			seen.own, seen.brokers = (ownThen-own).Seconds()/took.Seconds(), (brokersThen-brokers).Seconds()/took.Seconds()
 			return seen, err

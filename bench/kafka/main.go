@@ -98,8 +98,8 @@ func parse(args []string) (*settings, error) {
 	if s.rounds < 0 || s.partitions < 1 {
 		return nil, errors.New("-rounds must be at least 0, -partitions at least 1")
 	}
-	if s.rounds == 0 && s.rate <= 0 {
-		return nil, errors.New("-rounds 0 needs -rate: nothing else tells how fast the programs are")
+	if s.rounds == 0 && (s.rate <= 0 || s.latency <= 0) {
+		return nil, errors.New("-rounds 0 needs -rate, because nothing else tells how fast the programs are, and -latency")
 	}
 	return &s, nil
 }
