@@ -65,6 +65,9 @@ func (b *bench) close() error {
 	return err
 }
 
+// brokers are the processes of both.
+func (b *bench) brokers() []int { return []int{b.west.PID(), b.east.PID()} }
+
 func (b *bench) say(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, time.Now().Format("15:04:05 ")+format+"\n", args...)
 }
@@ -281,7 +284,7 @@ func (b *bench) throughput(ctx context.Context, program string, n int64) (measur
 		return measure.Pace{}, err
 	}
 	admin := kadm.NewClient(b.to)
-	m := measure.Meter{PID: p.PID, Beside: []int{b.west.PID(), b.east.PID()}, From: n / 10, To: n, Ended: p.Ended, Count: func(ctx context.Context) (int64, error) {
+	m := measure.Meter{PID: p.PID, Beside: b.brokers(), From: n / 10, To: n, Ended: p.Ended, Count: func(ctx context.Context) (int64, error) {
 		list, err := admin.ListEndOffsets(ctx, topic)
 		var sum int64
 		list.Each(func(o kadm.ListedOffset) { sum += max(o.Offset, 0) })

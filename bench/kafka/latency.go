@@ -92,7 +92,7 @@ func (b *bench) observe(ctx context.Context, p *measure.Program, ready chan<- st
 	}
 	defer cl.Close()
 	var from, begin time.Time
-	var own, brokers time.Duration
+	var before measure.Usages
 	for {
 		select {
 		case <-p.Ended:
@@ -113,7 +113,7 @@ func (b *bench) observe(ctx context.Context, p *measure.Program, ready chan<- st
 		}
 		if begin.IsZero() {
 			begin = now
-			if own, brokers, err = b.used(p); err != nil {
+			if before, err = measure.UsagesOf(p.PID, b.brokers()...); err != nil {
 				return seen, err
 			}
 		}
@@ -121,20 +121,13 @@ func (b *bench) observe(ctx context.Context, p *measure.Program, ready chan<- st
 			if len(seen.latencies) == 0 {
 				return seen, fmt.Errorf("nothing has arrived in %s", took)
 			}
-			ownThen, brokersThen, err := b.used(p)
-			seen.own, seen.brokers = (ownThen-own).Seconds()/took.Seconds(), (brokersThen-brokers).Seconds()/took.Seconds()
+			after, err := measure.UsagesOf(p.PID, b.brokers()...)
+			seen.own = (after.Own.CPU - before.Own.CPU).Seconds() / took.Seconds()
+			seen.brokers = (after.Beside - before.Beside).Seconds() / took.Seconds()
 			return seen, err
 		}
 		fetches.EachRecord(func(r *kgo.Record) {
 			seen.latencies = append(seen.latencies, now.Sub(time.Unix(0, int64(binary.BigEndian.Uint64(r.Value[8:])))))
 		})
 	}
-}
-
-// used returns the CPU time that the program and both brokers have used so far.
-func (b *bench) used(p *measure.Program) (own, brokers time.Duration, err error) {
-	use, err := measure.UsageOf(p.PID)
-	west, westErr := measure.UsageOf(b.west.PID())
-	east, eastErr := measure.UsageOf(b.east.PID())
-	return use.CPU, west.CPU + east.CPU, errors.Join(err, westErr, eastErr)
 }

@@ -58,7 +58,8 @@ func (x *batcher) encode(ctx context.Context, events []*hubferry.Event) error {
 	return x.flush()
 }
 
-// flush hands the open batch on.
+// flush hands the open batch on. One that cannot be compressed stays open, for whoever
+// reserved it to give its room back.
 func (x *batcher) flush() error {
 	b := x.open
 	if b == nil {

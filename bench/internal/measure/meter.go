@@ -3,7 +3,6 @@ package measure
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"time"
 )
@@ -52,7 +51,7 @@ func (m *Meter) Run(ctx context.Context) (Pace, error) {
 	stall := cmp.Or(m.Stall, 2*time.Minute)
 	tick := time.NewTicker(cmp.Or(m.Every, 50*time.Millisecond))
 	defer tick.Stop()
-	var before, after usages
+	var before, after Usages
 	var arrived, begin time.Time
 	var from, last int64
 	moved := time.Now()
@@ -72,17 +71,17 @@ func (m *Meter) Run(ctx context.Context) (Pace, error) {
 		case now.Sub(moved) > stall:
 			return Pace{}, fmt.Errorf("nothing has arrived for %s, at %d of %d events", stall, n, m.To)
 		case begin.IsZero() && m.warm(n, arrived, now):
-			if before, err = m.usages(); err != nil {
+			if before, err = UsagesOf(m.PID, m.Beside...); err != nil {
 				return Pace{}, err
 			}
 			begin, from = now, n
 		case !begin.IsZero() && (n >= m.To || m.For > 0 && now.Sub(begin) >= m.For):
-			if after, err = m.usages(); err != nil {
+			if after, err = UsagesOf(m.PID, m.Beside...); err != nil {
 				return Pace{}, err
 			}
 			return Pace{
-				Events: n - from, Time: now.Sub(begin), CPU: after.own.CPU - before.own.CPU, Startup: before.own.CPU,
-				Peak: after.own.Peak, Beside: after.beside - before.beside,
+				Events: n - from, Time: now.Sub(begin), CPU: after.Own.CPU - before.Own.CPU, Startup: before.Own.CPU,
+				Peak: after.Own.Peak, Beside: after.Beside - before.Beside,
 			}, nil
 		}
 		select {
@@ -101,21 +100,4 @@ func (m *Meter) warm(n int64, arrived, now time.Time) bool {
 		return n > 0 && now.Sub(arrived) >= m.Warm
 	}
 	return n >= m.From
-}
-
-// usages are what the program and those beside it have used.
-type usages struct {
-	own    Usage
-	beside time.Duration
-}
-
-func (m *Meter) usages() (usages, error) {
-	own, err := UsageOf(m.PID)
-	all := usages{own: own}
-	for _, pid := range m.Beside {
-		u, cause := UsageOf(pid)
-		all.beside += u.CPU
-		err = errors.Join(err, cause)
-	}
-	return all, err
 }

@@ -2,6 +2,7 @@ package measure
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -30,6 +31,24 @@ func UsageOf(pid int) (Usage, error) {
 		return Usage{}, err
 	}
 	return parseUsage(stat, status)
+}
+
+// Usages is what a program has used, and the CPU time of processes beside it.
+type Usages struct {
+	Own    Usage
+	Beside time.Duration
+}
+
+// UsagesOf reads what a program and those beside it have used.
+func UsagesOf(pid int, beside ...int) (Usages, error) {
+	own, err := UsageOf(pid)
+	all := Usages{Own: own}
+	for _, other := range beside {
+		u, cause := UsageOf(other)
+		all.Beside += u.CPU
+		err = errors.Join(err, cause)
+	}
+	return all, err
 }
 
 // parseUsage reads what proc(5) describes.
