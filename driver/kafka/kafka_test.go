@@ -48,12 +48,17 @@ func source(t *testing.T, c hubferry.Connection) (hubferry.Source, hubferry.Part
 
 func writer(t *testing.T, c hubferry.Connection) hubferry.Writer {
 	t.Helper()
+	return writerOf(t, c, topicName)
+}
+
+func writerOf(t *testing.T, c hubferry.Connection, topic string) hubferry.Writer {
+	t.Helper()
 	target, err := c.Target(t.Context(), &kafka.TargetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = target.Close(context.WithoutCancel(t.Context())) })
-	w, err := target.Open(t.Context(), topicName, hubferry.Trail{Mode: hubferry.TrailNone})
+	w, err := target.Open(t.Context(), topic, hubferry.Trail{Mode: hubferry.TrailNone})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"golang.org/x/sync/errgroup"
 
@@ -34,7 +36,9 @@ type transaction struct {
 	stored    *hubferry.Checkpoint
 	lost      bool // another instance has adopted the partition
 	unsure    bool // nobody knows whether the last transaction was committed
-	dirty     bool // a transaction was given up: the producer needs a new epoch
+	dirty     bool // something of a transaction may still be on its way: the producer needs a new epoch
+
+	coordinator *kgo.Broker // nil if it is not known
 }
 
 type topicPartition struct {
@@ -143,16 +147,16 @@ func (t *transaction) insist(ctx context.Context, ask func() (code int16, err er
 	begin := time.Now()
 	for tries := 0; ; tries++ {
 		code, err := ask()
-		if err != nil {
-			return err
+		if err == nil {
+			err = kerr.ErrorForCode(code)
 		}
-		e, ok := errors.AsType[*kerr.Error](kerr.ErrorForCode(code))
+		e, ok := errors.AsType[*kerr.Error](err)
 		switch {
 		case !ok:
-			return nil
+			return err
 		case e.Code == kerr.ConcurrentTransactions.Code:
 		case fenced(e) || !e.Retriable || time.Since(begin) > lanePatience:
-			return e
+			return err
 		}
 		if err := pause(ctx, "wait for the transaction coordinator", txnPause); err != nil {
 			return err
@@ -447,23 +451,16 @@ func (t *transaction) finish(ctx context.Context) error {
 		t.giveUp(ctx)
 		return t.error(hubferry.Transient, context.Cause(ctx), "")
 	}
-	req := kmsg.NewPtrEndTxnRequest()
-	req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Commit = t.txn, t.producer.id, t.producer.epoch, true
 	begin := time.Now()
 	doubt := false
 	for tries := 0; ; tries++ {
-		err := t.insist(ctx, func() (int16, error) {
-			resp, err := req.RequestWith(ctx, t.w.target.producer.client)
-			if err != nil {
-				return 0, err
-			}
-			return resp.ErrorCode, nil
-		})
+		err := t.insist(ctx, func() (int16, error) { return t.end(ctx) })
 		if err == nil {
+			t.dirty = doubt
 			return nil
 		}
-		// The client repeats a request whose connection breaks, so an answer may be to a second
-		// one: that a coordinator is not ready tells nothing of what it did with the first.
+		// After a broken connection an answer is to a second request: that a coordinator is not
+		// ready tells nothing of what it did with the first.
 		e, said := errors.AsType[*kerr.Error](err)
 		doubt = doubt || !said || e.Retriable
 		if said {
@@ -476,6 +473,50 @@ func (t *transaction) finish(ctx context.Context) error {
 			return t.refused(ctx, context.Cause(ctx), true)
 		}
 	}
+}
+
+// end asks the coordinator once to commit. The request names no transaction, only a producer
+// and its epoch, so a copy that a broken connection delivers late commits whatever the
+// producer has written by then: half of the next transaction, its position without its
+// events perhaps. So the client must not repeat it by itself, and a transaction that follows
+// a repeated request gets a new epoch. (Since Kafka 4 every transaction can have its own:
+// KIP-890, part 2.)
+func (t *transaction) end(ctx context.Context) (code int16, err error) {
+	if t.coordinator == nil {
+		if err := t.findCoordinator(ctx); err != nil {
+			return 0, err
+		}
+	}
+	req := kmsg.NewPtrEndTxnRequest()
+	req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Commit = t.txn, t.producer.id, t.producer.epoch, true
+	got, err := t.coordinator.Request(ctx, req)
+	resp, ok := got.(*kmsg.EndTxnResponse)
+	if err == nil && !ok {
+		err = errors.New("the broker's answer is about something else")
+	}
+	if err != nil {
+		t.coordinator = nil
+		return 0, err
+	}
+	if resp.ErrorCode == kerr.NotCoordinator.Code {
+		t.coordinator = nil
+	}
+	return resp.ErrorCode, nil
+}
+
+// findCoordinator asks which broker coordinates the transaction, and where brokers are.
+func (t *transaction) findCoordinator(ctx context.Context) error {
+	client := t.w.target.producer.client
+	admin := kadm.NewClient(client)
+	if _, err := admin.BrokerMetadata(ctx); err != nil {
+		return err
+	}
+	found := admin.FindTxnCoordinators(ctx, t.txn)[t.txn]
+	if found.Err != nil {
+		return found.Err
+	}
+	t.coordinator = client.Broker(int(found.NodeID))
+	return nil
 }
 
 // refused ends a transaction whose commit failed. If an answer was lost before, it may be

@@ -1,9 +1,13 @@
 package kafka_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -275,6 +279,125 @@ func TestUnsureCommitAtACoordinatorThatStarts(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.wants(t, 0, "0 1 2 3")
+}
+
+// A copy of a commit whose connection broke, which arrives after all when the next
+// transaction is half written, must not commit that half: the position without its events
+// would be a loss (INV-3).
+func TestCommitThatArrivesLate(t *testing.T) {
+	services(t, func(t *testing.T, s *service) {
+		var late lateCommit
+		c := committer(t, writerOf(t, connect(t, s.options(), hubferry.Env{Dial: late.dial}), s.topic))
+		if _, err := c.Adopt(t.Context(), sourceID); err != nil {
+			t.Fatal(err)
+		}
+		for i, next := range []*hubferry.Checkpoint{at(1), at(3), at(5)} {
+			prev := at(int64(2*i - 1))
+			if i == 0 {
+				prev = nil
+			}
+			if err := step(t, c, 2*i, prev, next); err != nil {
+				t.Fatal(err)
+			}
+		}
+		late.mu.Lock()
+		code, err := late.code, late.err
+		late.mu.Unlock()
+		if err != nil || code == 0 {
+			t.Errorf("the late commit was answered with code %d, %v: it has ended another transaction", code, err)
+		}
+		for partition, want := range []string{"0 1 2 3 4 5", "0 2 4"} {
+			var got []string
+			for _, e := range s.dump(t, partition) {
+				content, err := e.Content()
+				if err != nil {
+					t.Fatal(err)
+				}
+				got = append(got, string(content.Body))
+			}
+			if strings.Join(got, " ") != want {
+				t.Errorf("partition %d has %q, want %q", partition, got, want)
+			}
+		}
+		if cp, err := c.Adopt(t.Context(), sourceID); err != nil || cp == nil || cp.Position.Sequence != 5 {
+			t.Errorf("the position is %+v, %v", cp, err)
+		}
+	})
+}
+
+// lateCommit is a network that breaks the connection of the first commit (EndTxn), and
+// delivers the commit when the first events of the next transaction are on their way.
+type lateCommit struct {
+	mu      sync.Mutex
+	conn    *lateConn // of the commit, once it is held back
+	request []byte
+	done    bool
+	code    int16
+	err     error
+}
+
+func (l *lateCommit) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+	return &lateConn{Conn: conn, late: l}, err
+}
+
+type lateConn struct {
+	net.Conn
+	late *lateCommit
+	held atomic.Bool
+}
+
+// Write takes whole requests, as the client writes them: size, key, version, correlation.
+func (c *lateConn) Write(b []byte) (int, error) {
+	l := c.late
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch key := kmsg.Key(binary.BigEndian.Uint16(b[4:])); {
+	case l.conn == nil && key == kmsg.EndTxn:
+		l.conn, l.request = c, bytes.Clone(b)
+		c.held.Store(true)
+		return len(b), nil
+	case l.conn != nil && !l.done && key == kmsg.Produce:
+		l.done = true
+		l.deliver()
+	}
+	return c.Conn.Write(b)
+}
+
+// deliver sends the request, and reads the error code from its answer.
+func (l *lateCommit) deliver() {
+	conn := l.conn.Conn
+	answer := make([]byte, 4)
+	l.err = errors.Join(conn.SetDeadline(time.Now().Add(longWait)), func() error { _, err := conn.Write(l.request); return err }())
+	if l.err != nil {
+		return
+	}
+	if _, l.err = io.ReadFull(conn, answer); l.err != nil {
+		return
+	}
+	answer = make([]byte, binary.BigEndian.Uint32(answer))
+	if _, l.err = io.ReadFull(conn, answer); l.err == nil {
+		at := 8 // correlation, throttle
+		if version := binary.BigEndian.Uint16(l.request[6:]); version >= 3 {
+			at++ // tags
+		}
+		l.code = int16(binary.BigEndian.Uint16(answer[at:]))
+	}
+	_ = conn.Close()
+}
+
+func (c *lateConn) Read(b []byte) (int, error) {
+	if c.held.Load() { // for the client it is broken
+		return 0, net.ErrClosed
+	}
+	return c.Conn.Read(b)
+}
+
+func (c *lateConn) Close() error {
+	if c.held.Load() {
+		return nil
+	}
+	return c.Conn.Close()
 }
 
 // A position that is committed while others are read is found later on.
