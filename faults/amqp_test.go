@@ -22,6 +22,8 @@ type service interface {
 	send(ctx context.Context, key string, texts []string) error
 	// read reads the source or the target directly, everything that it retains.
 	read(ctx context.Context, side int) ([]audit.Record, int, error)
+	// over checks the target when everybody has left.
+	over(ctx context.Context) error
 	close(ctx context.Context)
 }
 
@@ -93,6 +95,8 @@ func (s *amqpHubs) send(ctx context.Context, key string, texts []string) error {
 func (s *amqpHubs) read(ctx context.Context, side int) ([]audit.Record, int, error) {
 	return s.servers[side].read(ctx, hubName)
 }
+
+func (s *amqpHubs) over(context.Context) error { return nil }
 
 func (s *amqpHubs) close(ctx context.Context) {
 	s.load.close()

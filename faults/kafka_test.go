@@ -1,10 +1,14 @@
 package faults
 
 import (
+	"cmp"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -200,57 +204,164 @@ func (s *kafkaClusters) drop() {
 
 // read reads everything that is committed, with a client that knows no driver.
 func (s *kafkaClusters) read(ctx context.Context, side int) (records []audit.Record, partitions int, err error) {
+	var d dumped
+	err = s.insist(ctx, side, func(ctx context.Context) (err error) {
+		d, err = s.clusters[side].dump(ctx)
+		return err
+	})
+	return d.records, d.partitions, err
+}
+
+// over waits until no transaction is open at the target, and checks that readers of committed
+// records see all that is committed.
+func (s *kafkaClusters) over(ctx context.Context) error {
+	return s.insist(ctx, target, func(ctx context.Context) error {
+		c := s.clusters[target]
+		ends, err := c.ends(ctx, false)
+		if err != nil {
+			return err
+		}
+		stable, err := c.ends(ctx, true)
+		if err != nil {
+			return err
+		}
+		if !maps.Equal(ends, stable) {
+			return fmt.Errorf("transactions are open: the ends are %v, and stable is what is before %v", ends, stable)
+		}
+		d, err := c.dump(ctx)
+		if err != nil || d.unmarked > 0 {
+			return err
+		}
+		seen := 0
+		err = c.scan(ctx, stable, func(r *kgo.Record) {
+			if !r.Attrs.IsControl() {
+				seen++
+			}
+		}, kgo.FetchIsolationLevel(kgo.ReadCommitted()))
+		if err == nil && seen != len(d.records) {
+			err = fmt.Errorf("%d records are committed, and a reader of committed records sees %d", len(d.records), seen)
+		}
+		return err
+	})
+}
+
+// insist tries until it succeeds: a cluster may be away just now.
+func (s *kafkaClusters) insist(ctx context.Context, side int, ask func(context.Context) error) (err error) {
 	for range 60 {
-		if records, partitions, err = s.clusters[side].dump(ctx); err == nil || ctx.Err() != nil {
-			return records, partitions, err
+		asking, cancel := context.WithTimeout(ctx, 10*time.Second)
+		err = ask(asking)
+		cancel()
+		if err == nil || ctx.Err() != nil {
+			return err
 		}
 		pause(ctx, 250*time.Millisecond)
 	}
-	return nil, 0, fmt.Errorf("the judge cannot read %s: %w", s.clusters[side].name, err)
+	return fmt.Errorf("the judge cannot read %s: %w", s.clusters[side].name, err)
 }
 
-func (c *cluster) dump(ctx context.Context) (records []audit.Record, partitions int, err error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	client, err := c.client(kgo.ConsumeTopics(hubName), kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(), kgo.FetchMaxWait(50*time.Millisecond))
+// ends returns the ends of the topic's partitions, or of what is stable of them.
+func (c *cluster) ends(ctx context.Context, stable bool) (map[int32]int64, error) {
+	client, err := c.client()
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	defer client.Close()
-	ends, err := kadm.NewClient(client).ListCommittedOffsets(ctx, hubName)
+	list := kadm.NewClient(client).ListEndOffsets
+	if stable {
+		list = kadm.NewClient(client).ListCommittedOffsets
+	}
+	found, err := list(ctx, hubName)
 	if err == nil {
-		err = ends.Error()
+		err = found.Error()
 	}
+	ends := map[int32]int64{}
+	found.Each(func(o kadm.ListedOffset) { ends[o.Partition] = o.Offset })
+	return ends, err
+}
+
+// scan reads the topic from its beginning to some ends.
+func (c *cluster) scan(ctx context.Context, ends map[int32]int64, each func(*kgo.Record), opts ...kgo.Opt) error {
+	left := maps.Clone(ends)
+	maps.DeleteFunc(left, func(_ int32, end int64) bool { return end == 0 })
+	client, err := c.client(append(opts, kgo.ConsumeTopics(hubName), kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()),
+		kgo.KeepControlRecords(), kgo.FetchMaxWait(50*time.Millisecond))...)
 	if err != nil {
-		return nil, 0, err
+		return err
 	}
-	left := map[int32]int64{}
-	ends.Each(func(o kadm.ListedOffset) {
-		partitions++
-		if o.Offset > 0 {
-			left[o.Partition] = o.Offset
-		}
-	})
-	byPartition := make([][]audit.Record, partitions)
+	defer client.Close()
 	for len(left) > 0 {
 		fetches := client.PollFetches(ctx)
 		if err := fetches.Err(); err != nil {
-			return nil, 0, err
+			return err
 		}
 		fetches.EachRecord(func(r *kgo.Record) {
-			if end, ok := left[r.Partition]; ok && r.Offset >= end-1 {
-				delete(left, r.Partition)
+			if end, ok := ends[r.Partition]; !ok || r.Offset >= end {
+				return
 			}
-			if !r.Attrs.IsControl() {
-				byPartition[r.Partition] = append(byPartition[r.Partition], recordOf(r))
+			each(r)
+			if r.Offset == ends[r.Partition]-1 {
+				delete(left, r.Partition)
 			}
 		})
 	}
-	for _, list := range byPartition {
-		records = append(records, list...)
+	return nil
+}
+
+// dumped is what is committed in a topic.
+type dumped struct {
+	records    []audit.Record
+	partitions int
+	// unmarked counts records of transactions that ended without a marker. Brokers always write
+	// one. kfake does not when it starts again and has to read a partition from its beginning,
+	// and a reader of committed records then takes what the same producer commits next for
+	// aborted as well.
+	unmarked int
+}
+
+// dump returns what is committed, by the markers in the log: a reader of committed records
+// would not see yet what is behind the beginning of another transaction that is open.
+func (c *cluster) dump(ctx context.Context) (d dumped, err error) {
+	ends, err := c.ends(ctx, false)
+	if err != nil {
+		return d, err
 	}
-	return records, partitions, nil
+	type producer struct {
+		partition int32
+		id        int64
+	}
+	open := map[producer][]*kgo.Record{}
+	byPartition := make([][]*kgo.Record, len(ends))
+	err = c.scan(ctx, ends, func(r *kgo.Record) {
+		from := producer{r.Partition, r.ProducerID}
+		switch {
+		case r.Attrs.IsControl():
+			commit := binary.BigEndian.Uint16(r.Key[2:]) == 1 // the key is a version and a type
+			for _, o := range open[from] {
+				switch {
+				case commit && o.ProducerEpoch == r.ProducerEpoch:
+					byPartition[r.Partition] = append(byPartition[r.Partition], o)
+				case commit: // it ended before this epoch began
+					d.unmarked++
+				}
+			}
+			delete(open, from)
+		case r.Attrs.IsTransactional():
+			open[from] = append(open[from], r)
+		default:
+			byPartition[r.Partition] = append(byPartition[r.Partition], r)
+		}
+	})
+	for _, list := range open {
+		d.unmarked += len(list)
+	}
+	for _, list := range byPartition {
+		slices.SortFunc(list, func(a, b *kgo.Record) int { return cmp.Compare(a.Offset, b.Offset) })
+		for _, r := range list {
+			d.records = append(d.records, recordOf(r))
+		}
+	}
+	d.partitions = len(ends)
+	return d, err
 }
 
 // recordOf makes a record for the judge.

@@ -356,7 +356,7 @@ func (w *world) idle() bool {
 func (w *world) eventually(what string, holds func() bool) bool {
 	for end := time.Now().Add(patience); !holds(); pause(w.ctx, 20*time.Millisecond) {
 		w.revive()
-		if time.Now().After(end) || w.ctx.Err() != nil || w.failed() {
+		if time.Now().After(end) || w.ctx.Err() != nil {
 			w.fail(fmt.Errorf("not within %s: %s; %s", patience, what, w.states()))
 			return false
 		}
@@ -476,6 +476,9 @@ func (w *world) settle() {
 	}
 	lap("left")
 	pause(w.ctx, longest) // for what is stored late
+	if err := w.service.over(w.ctx); err != nil {
+		w.fail(err)
+	}
 	if report, err = w.compare(); err != nil {
 		w.fail(err)
 		return
