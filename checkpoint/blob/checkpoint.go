@@ -185,17 +185,7 @@ func (s *Store) SaveForward(ctx context.Context, o hubferry.Ownership, c hubferr
 			if err := s.mayForward(ctx, l, o, c); err != nil {
 				return err
 			}
-			if l.last == nil || c.Beginning != l.last.Beginning {
-				// The record beside the checkpoint goes first, and counts from then on: a first
-				// checkpoint must not be found without the task that made it, or who starts in
-				// between, or after a crash in between, takes it for another program's (G-10); one
-				// that has gone back not without its beginning, which tells what it can be compared
-				// with, nor an old one with the new incarnation.
-				ahead := e
-				if l.stored != nil {
-					marked := *e
-					marked.Before, ahead = l.stored, &marked
-				}
+			if ahead := l.ahead(e, &c); ahead != nil {
 				if err := s.withContainer(ctx, func() error { return s.saveExtra(ctx, l, o.ID, ahead) }); err != nil {
 					return err
 				}
@@ -219,6 +209,32 @@ func (s *Store) SaveForward(ctx context.Context, o hubferry.Ownership, c hubferr
 			Hint: "does another program write checkpoints of this consumer group?",
 		}
 	})
+}
+
+// ahead returns what the record beside the checkpoint has to say before the checkpoint c is
+// written, nil if that is nothing. A first checkpoint must not be found without the task that
+// made it, or who starts in between, or after a crash in between, takes it for another
+// program's (G-10); one that has gone back not without its beginning, which tells what it can
+// be compared with, nor an old one with the new incarnation; and none with the epoch of an
+// earlier one, after whose end the log would look as if it had been cut back. A later epoch
+// than its own does no harm: what came before it ended where it did.
+func (l *lane) ahead(e *extra, c *hubferry.Checkpoint) *extra {
+	switch {
+	case l.last == nil || c.Beginning != l.last.Beginning:
+		if l.stored == nil {
+			return e
+		}
+		marked := *e
+		marked.Before = l.stored
+		return &marked
+	case l.epoch == e.Epoch:
+		return nil
+	case l.extra == nil:
+		return e
+	}
+	raised := *l.extra
+	raised.Epoch, raised.Clean = e.Epoch, false
+	return &raised
 }
 
 // conflicts is how often a save begins again because somebody else was faster.
@@ -361,7 +377,7 @@ func (s *Store) saveExtra(ctx context.Context, l *lane, id hubferry.ID, e *extra
 			return err
 		})
 		if err == nil {
-			l.extraTag, l.extra, l.extraAt = v.etag, e, time.Now()
+			l.extraTag, l.extra, l.epoch, l.extraAt = v.etag, e, e.Epoch, time.Now()
 			return nil
 		}
 		if !lostRace(err) {

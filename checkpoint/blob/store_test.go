@@ -339,6 +339,57 @@ func TestBeginAnewIsWhole(t *testing.T) {
 	}
 }
 
+// A later checkpoint is never found with the epoch of an earlier one, wherever we die: a log
+// would look as if it had been cut back where that epoch ended.
+func TestEpochGoesAhead(t *testing.T) {
+	owner := hubferry.Ownership{ID: id, Owner: "a"}
+	old, next := sequence(500), sequence(900)
+	old.Position.Epoch, next.Position.Epoch = 3, 4
+	old.Marks = map[string]hubferry.Position{"east/h/0": {Sequence: 70}}
+	next.Marks = map[string]hubferry.Position{"east/h/0": {Sequence: 80}}
+	ignore := cmpopts.IgnoreFields(hubferry.Checkpoint{}, "Time")
+	for _, folder := range []string{folderExtra, folderCheckpoint} {
+		t.Run(folder, func(t *testing.T) {
+			s, p, o := setup(t, nil)
+			if _, err := s.ClaimOwnership(t.Context(), []hubferry.Ownership{owner}); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.SaveForward(t.Context(), owner, old); err != nil {
+				t.Fatal(err)
+			}
+			p.Set(func(r *http.Request) *azuritetest.Fault {
+				if r.Method == http.MethodPut && strings.Contains(r.URL.Path, "/"+folder+"/") {
+					return &azuritetest.Fault{Status: 500, Code: "InternalError"}
+				}
+				return nil
+			})
+			if err := s.SaveForward(t.Context(), owner, next); err == nil {
+				t.Fatal("it was saved in spite of the fault")
+			}
+			p.Set(nil)
+			want := old
+			if folder == folderCheckpoint {
+				want.Position.Epoch = 4 // brokers then tell where what came before it ended
+			}
+			found, err := open(t, o, hubferry.Env{}).ListCheckpoints(t.Context(), id)
+			if diff := cmp.Diff(map[hubferry.ID]hubferry.Checkpoint{id: want}, found, ignore, cmpopts.EquateEmpty()); err != nil || diff != "" {
+				t.Errorf("after the fault: %v (-want +got):\n%s", err, diff)
+			}
+			before := len(p.Requests())
+			if err := s.SaveForward(t.Context(), owner, next); err != nil {
+				t.Fatal(err)
+			}
+			if n := len(p.Requests()) - before; n > 4 {
+				t.Errorf("it took %d requests", n)
+			}
+			found, err = open(t, o, hubferry.Env{}).ListCheckpoints(t.Context(), id)
+			if c := found[id]; err != nil || c.Position != next.Position || c.Marks["east/h/0"].Sequence < 70 {
+				t.Errorf("saved again: %+v, %v", found, err)
+			}
+		})
+	}
+}
+
 // Records in odd shapes are free, not fatal.
 func TestOddRecords(t *testing.T) {
 	s, _, o := setup(t, nil)
