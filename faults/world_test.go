@@ -289,8 +289,9 @@ func (w *world) play() {
 }
 
 // revive does what an operator does about a task, or a partition of it, that has stopped
-// because it was not let in: it is resumed. Anything else that stops one is a defect.
-func (w *world) revive() {
+// because it was not let in: it is resumed. Anything else that stops one is a defect, and
+// there is nothing to wait for any more.
+func (w *world) revive() bool {
 	for _, x := range w.running() {
 		s := x.status()
 		stopped := s.State == hubferry.Failed
@@ -303,8 +304,10 @@ func (w *world) revive() {
 			_ = x.engine.Resume(taskName) // it knows the task
 		default:
 			w.fail(fmt.Errorf("%s has stopped, and nothing but a person makes it go on: %s", x.name, w.states()))
+			return false
 		}
 	}
+	return true
 }
 
 func (w *world) failed() bool {
@@ -355,7 +358,9 @@ func (w *world) idle() bool {
 // eventually waits for something that must happen.
 func (w *world) eventually(what string, holds func() bool) bool {
 	for end := time.Now().Add(patience); !holds(); pause(w.ctx, 20*time.Millisecond) {
-		w.revive()
+		if !w.revive() {
+			return false
+		}
 		if time.Now().After(end) || w.ctx.Err() != nil {
 			w.fail(fmt.Errorf("not within %s: %s; %s", patience, what, w.states()))
 			return false
