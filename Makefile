@@ -21,6 +21,8 @@ FUZZTIME ?= 10s
 BENCH    ?= .
 COUNT    ?= 6
 HOURS    ?= 1
+# The driver is tested with this version of Kafka as well as with that of scripts/kafka/pom.xml.
+KAFKA4   ?= 4.1.1
 # The race detector is written in C.
 RACE     := $(if $(shell command -v $$($(GO) env CC)),-race,$(warning no C compiler: tests run without the race detector))
 # The minutes of load in interop and the kills in e2e take the longest; nothing should come near this.
@@ -110,6 +112,7 @@ test: ## everything: what must pass before a change lands
 	$(GO) vet ./...
 	@$(MAKE) lint setup
 	HUBFERRY_INTEROP=1 HUBFERRY_INTEROP_LONG=1 $(GO) test $(RACE) -shuffle=on -timeout $(TIMEOUT) ./...
+	HUBFERRY_INTEROP=1 HUBFERRY_KAFKA=$(KAFKA4) $(GO) test $(RACE) -shuffle=on -timeout $(TIMEOUT) ./driver/kafka
 
 .PHONY: tidy-check
 tidy-check: # go.mod, go.sum and the code are what the current Go would write
@@ -124,6 +127,7 @@ format: # what `make fmt` would change
 .PHONY: setup
 setup: ## install what the tests need of other languages
 	@for s in scripts/setup-*.sh; do "$$s"; done
+	@HUBFERRY_KAFKA=$(KAFKA4) scripts/setup-kafka.sh
 
 .PHONY: interop
 interop: setup ## the official Azure SDK clients against the embedded hub

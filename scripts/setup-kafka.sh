@@ -4,4 +4,7 @@
 #
 #   scripts/setup-kafka.sh           fetch what is missing; prints only what it does
 #   scripts/setup-kafka.sh --where   print libs=FOLDER if the jars are there; fetches nothing
-exec "$(dirname "${BASH_SOURCE[0]}")/jars.sh" kafka "Kafka broker and MirrorMaker 2" "$@"
+#
+# HUBFERRY_KAFKA=4.1.1 takes that version instead, also where tests look for the jars.
+exec "$(dirname "${BASH_SOURCE[0]}")/jars.sh" kafka "Kafka broker and MirrorMaker 2${HUBFERRY_KAFKA:+, $HUBFERRY_KAFKA}" \
+  ${HUBFERRY_KAFKA:+"-Dkafka.version=$HUBFERRY_KAFKA"} "$@"
