@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -34,9 +35,9 @@ type transaction struct {
 	producer  producerID
 	sequences map[topicPartition]int32
 	stored    *hubferry.Checkpoint
-	lost      bool // another instance has adopted the partition
-	unsure    bool // nobody knows whether the last transaction was committed
-	dirty     bool // something of a transaction may still be on its way: the producer needs a new epoch
+	lost      atomic.Bool // another instance has adopted the partition
+	unsure    bool        // nobody knows whether the last transaction was committed
+	dirty     bool        // something of a transaction may still be on its way: the producer needs a new epoch
 
 	coordinator *kgo.Broker // nil if it is not known
 }
@@ -104,24 +105,25 @@ func (w *writer) Adopt(ctx context.Context, id hubferry.ID) (*hubferry.Checkpoin
 		return nil, err
 	}
 	defer t.leave()
-	if err := t.initialize(ctx, noProducer); err != nil {
+	if err := t.initialize(ctx); err != nil {
 		return nil, err
 	}
 	found, err := w.target.positions.find(ctx, t.key)
 	if err != nil {
 		return nil, err
 	}
-	t.stored, t.lost, t.unsure = found, false, false
+	t.stored, t.unsure = found, false
+	t.lost.Store(false)
+	t.dirty = false
 	return found, nil
 }
 
-// initialize gets the producer id and a new epoch, which fences all earlier ones. With the
-// id and epoch that we have, only if nobody else has got a newer one since (KIP-360).
-func (t *transaction) initialize(ctx context.Context, have producerID) error {
+// initialize gets the producer id and a new epoch, which fences all earlier ones and aborts
+// what they have left open.
+func (t *transaction) initialize(ctx context.Context) error {
 	req := kmsg.NewPtrInitProducerIDRequest()
 	req.TransactionalID = &t.txn
 	req.TransactionTimeoutMillis = int32(t.w.target.options.TransactionTimeout / time.Millisecond)
-	req.ProducerID, req.ProducerEpoch = have.id, have.epoch
 	var resp *kmsg.InitProducerIDResponse
 	err := t.insist(ctx, func() (code int16, err error) {
 		if resp, err = req.RequestWith(ctx, t.w.target.producer.client); err != nil {
@@ -137,7 +139,28 @@ func (t *transaction) initialize(ctx context.Context, have producerID) error {
 		return err
 	}
 	t.producer = producerID{resp.ProducerID, resp.ProducerEpoch}
-	t.sequences, t.dirty = map[topicPartition]int32{}, false
+	t.sequences = map[topicPartition]int32{}
+	return nil
+}
+
+// renew gets a new epoch for an adopter that goes on. Nobody else may have moved the position
+// meanwhile: it is then theirs. To name the epoch that we have, as clients do for that since
+// KIP-360, would not do: a coordinator that ends an open transaction takes a new epoch for it,
+// and then refuses the one before.
+func (t *transaction) renew(ctx context.Context) error {
+	t.dirty = true
+	if err := t.initialize(ctx); err != nil {
+		return err
+	}
+	found, err := t.w.target.positions.find(ctx, t.key)
+	if err != nil {
+		return err
+	}
+	if !samePosition(found, t.stored) {
+		t.lost.Store(true)
+		return t.error(hubferry.Lost, errors.New("the stored position is another one"), hintLost)
+	}
+	t.dirty = false
 	return nil
 }
 
@@ -178,7 +201,7 @@ func fenced(e *kerr.Error) bool {
 func (t *transaction) judge(err error, what string) error {
 	if e, ok := errors.AsType[*kerr.Error](err); ok {
 		if fenced(e) {
-			t.lost = true
+			t.lost.Store(true)
 			return t.error(hubferry.Lost, e, hintLost+", or the transaction took longer than transactionTimeout")
 		}
 		switch e.Code {
@@ -213,7 +236,7 @@ func (w *writer) Commit(ctx context.Context, id hubferry.ID, runs []hubferry.Run
 		e := t.error(hubferry.Transient, errors.New("the outcome of the transaction before is not known"), hintUnsure)
 		e.Unsure = true
 		return e
-	case t.lost:
+	case t.lost.Load():
 		return t.error(hubferry.Lost, nil, hintLost)
 	case !samePosition(t.stored, prev):
 		return t.error(hubferry.Lost, errors.New("the stored position is another one"), hintLost)
@@ -232,7 +255,7 @@ func (w *writer) Commit(ctx context.Context, id hubferry.ID, runs []hubferry.Run
 		return err
 	}
 	if t.dirty {
-		if err := t.initialize(ctx, t.producer); err != nil {
+		if err := t.renew(ctx); err != nil {
 			return err
 		}
 	}
@@ -312,12 +335,12 @@ func (t *transaction) store(ctx context.Context, parts map[topicPartition][]*bat
 // may still be on its way to a broker, which an abort alone would not.
 func (t *transaction) giveUp(ctx context.Context) {
 	t.dirty = true
-	if t.lost {
+	if t.lost.Load() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lanePatience)
 	defer cancel()
-	_ = t.initialize(ctx, t.producer) // or before the next one; the broker aborts it in the end
+	_ = t.renew(ctx) // or before the next one; the broker aborts it in the end
 }
 
 // add tells the coordinator which partitions the transaction writes to.
@@ -454,7 +477,11 @@ func (t *transaction) finish(ctx context.Context) error {
 	begin := time.Now()
 	doubt := false
 	for tries := 0; ; tries++ {
-		err := t.insist(ctx, func() (int16, error) { return t.end(ctx) })
+		err := t.insist(ctx, func() (int16, error) {
+			code, err := t.end(ctx)
+			doubt = doubt || err != nil || undecided(code)
+			return code, err
+		})
 		if err == nil {
 			t.dirty = doubt
 			return nil
@@ -473,6 +500,14 @@ func (t *transaction) finish(ctx context.Context) error {
 			return t.refused(ctx, context.Cause(ctx), true)
 		}
 	}
+}
+
+// undecided reports whether a coordinator that answers so to a commit may have it in its log
+// all the same, for the next coordinator to complete: it says that it is none any more, or
+// that it was not copied in time. One that is busy or loading has not begun.
+func undecided(code int16) bool {
+	e := kerr.TypedErrorForCode(code)
+	return e != nil && e.Retriable && code != kerr.ConcurrentTransactions.Code && code != kerr.CoordinatorLoadInProgress.Code
 }
 
 // end asks the coordinator once to commit. The request names no transaction, only a producer
@@ -507,11 +542,12 @@ func (t *transaction) end(ctx context.Context) (code int16, err error) {
 // findCoordinator asks which broker coordinates the transaction, and where brokers are.
 func (t *transaction) findCoordinator(ctx context.Context) error {
 	client := t.w.target.producer.client
-	admin := kadm.NewClient(client)
-	if _, err := admin.BrokerMetadata(ctx); err != nil {
+	brokers := kmsg.NewPtrMetadataRequest()
+	brokers.Topics = []kmsg.MetadataRequestTopic{} // none: null would be all
+	if _, err := brokers.RequestWith(ctx, client); err != nil {
 		return err
 	}
-	found := admin.FindTxnCoordinators(ctx, t.txn)[t.txn]
+	found := kadm.NewClient(client).FindTxnCoordinators(ctx, t.txn)[t.txn]
 	if found.Err != nil {
 		return found.Err
 	}
@@ -524,7 +560,7 @@ func (t *transaction) findCoordinator(ctx context.Context) error {
 func (t *transaction) refused(ctx context.Context, err error, doubt bool) error {
 	err = t.judge(err, "commit "+t.id.String())
 	if !doubt {
-		if !t.lost {
+		if !t.lost.Load() {
 			t.giveUp(ctx)
 		}
 		return err

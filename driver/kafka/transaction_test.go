@@ -204,6 +204,90 @@ func TestTransactionIsGivenUp(t *testing.T) {
 	}
 }
 
+// An event that only the broker refuses takes its transaction along, and the next one goes: to
+// begin it again must not look like another instance.
+func TestBrokerRefusesAnEvent(t *testing.T) {
+	services(t, func(t *testing.T, s *service) {
+		w := committer(t, writerOf(t, connect(t, s.options(), hubferry.Env{}), s.topic))
+		if _, err := w.Adopt(t.Context(), sourceID); err != nil {
+			t.Fatal(err)
+		}
+		if err := step(t, w, 0, nil, at(1)); err != nil {
+			t.Fatal(err)
+		}
+		limit := "2000" // which the writer does not know
+		if _, err := s.admin.AlterTopicConfigs(t.Context(), []kadm.AlterConfig{{Name: "max.message.bytes", Value: &limit}}, s.topic); err != nil {
+			t.Fatal(err)
+		}
+		poison := hubferry.Run{Events: []*hubferry.Event{named(2, 1)[0], sized(3000)}}
+		for range 2 {
+			e, ok := errors.AsType[*hubferry.Error](w.Commit(t.Context(), sourceID, []hubferry.Run{poison, {Partition: 1, Events: named(2, 1)}}, at(1), at(3)))
+			if !ok || e.Kind != hubferry.TooLarge || e.Event != poison.Events[1] || e.Unsure {
+				t.Fatalf("%v", e)
+			}
+		}
+		if err := step(t, w, 2, at(1), at(3)); err != nil {
+			t.Fatal(err)
+		}
+		s.holds(t, "0 1 2 3", "0 2")
+	})
+}
+
+// Who wakes up after another instance has gone on is told so when it gets its new epoch, and
+// stores nothing.
+func TestRenewedTooLate(t *testing.T) {
+	services(t, func(t *testing.T, s *service) {
+		var network lateCommit // after a commit that is repeated, a new epoch is due
+		first := committer(t, writerOf(t, connect(t, s.options(), hubferry.Env{Dial: network.dial}), s.topic))
+		if _, err := first.Adopt(t.Context(), sourceID); err != nil {
+			t.Fatal(err)
+		}
+		if err := step(t, first, 0, nil, at(1)); err != nil {
+			t.Fatal(err)
+		}
+		second := committer(t, writerOf(t, connect(t, s.options(), hubferry.Env{}), s.topic))
+		if _, err := second.Adopt(t.Context(), sourceID); err != nil {
+			t.Fatal(err)
+		}
+		if err := step(t, second, 2, at(1), at(3)); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if err := step(t, first, 2, at(1), at(3)); hubferry.KindOf(err) != hubferry.Lost {
+				t.Errorf("%v", err)
+			}
+		}
+		if err := step(t, second, 4, at(3), at(5)); hubferry.KindOf(err) != hubferry.Lost { // the first has fenced it
+			t.Errorf("%v", err)
+		}
+		if cp, err := second.Adopt(t.Context(), sourceID); err != nil || cp == nil || cp.Position.Sequence != 3 {
+			t.Fatalf("%+v, %v", cp, err)
+		}
+		if err := step(t, second, 4, at(3), at(5)); err != nil {
+			t.Fatal(err)
+		}
+		s.holds(t, "0 1 2 3 4 5", "0 2 4")
+	})
+}
+
+// holds compares the bodies in the first partitions.
+func (s *service) holds(t *testing.T, want ...string) {
+	t.Helper()
+	for partition, want := range want {
+		var got []string
+		for _, e := range s.dump(t, partition) {
+			content, err := e.Content()
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, string(content.Body))
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("partition %d has %q, want %q", partition, got, want)
+		}
+	}
+}
+
 // When the answer to the commit is lost for good, the outcome is unsure until the partition
 // is adopted again (G-9).
 func TestUnsureCommit(t *testing.T) {
@@ -306,19 +390,7 @@ func TestCommitThatArrivesLate(t *testing.T) {
 		if err != nil || code == 0 {
 			t.Errorf("the late commit was answered with code %d, %v: it has ended another transaction", code, err)
 		}
-		for partition, want := range []string{"0 1 2 3 4 5", "0 2 4"} {
-			var got []string
-			for _, e := range s.dump(t, partition) {
-				content, err := e.Content()
-				if err != nil {
-					t.Fatal(err)
-				}
-				got = append(got, string(content.Body))
-			}
-			if strings.Join(got, " ") != want {
-				t.Errorf("partition %d has %q, want %q", partition, got, want)
-			}
-		}
+		s.holds(t, "0 1 2 3 4 5", "0 2 4")
 		if cp, err := c.Adopt(t.Context(), sourceID); err != nil || cp == nil || cp.Position.Sequence != 5 {
 			t.Errorf("the position is %+v, %v", cp, err)
 		}
