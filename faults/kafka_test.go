@@ -340,7 +340,7 @@ func (c *cluster) dump(ctx context.Context) (d dumped, err error) {
 				switch {
 				case commit && o.ProducerEpoch == r.ProducerEpoch:
 					byPartition[r.Partition] = append(byPartition[r.Partition], o)
-				case commit: // it ended before this epoch began
+				case commit, o.ProducerEpoch+1 < r.ProducerEpoch: // it ended before; who fences aborts with the next epoch
 					d.unmarked++
 				}
 			}
@@ -455,10 +455,9 @@ func slowRequests(w *world, _ *instance, s step) (func(), func() bool) {
 func moveLeader(w *world, _ *instance, s step) (func(), func() bool) {
 	fake := w.service.(*kafkaClusters).clusters[s.side].running()
 	partition := int32(int(s.pick/4) % w.partitions(s.side))
-	to := 1 - fake.LeaderFor(hubName, partition)
 	moved := false
-	go func() { // not in the moment, which may be one of the cluster's own
-		if err := fake.MoveTopicPartition(hubName, partition, to); err != nil {
+	go func() { // not in the moment, which may be one of the cluster's own; a cluster that ends never answers
+		if err := fake.MoveTopicPartition(hubName, partition, 1-fake.LeaderFor(hubName, partition)); err != nil {
 			w.fail(fmt.Errorf("move a leader: %w", err))
 		}
 		if s.pick/64%2 == 0 {
