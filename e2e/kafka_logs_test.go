@@ -40,11 +40,11 @@ func (l *logs) create(topic string, partitions int, settings ...string) {
 }
 
 // fill produces records with the numbers [from, to) as value, each in a batch of its own,
-// with one of ten keys and a timestamp long ago.
+// with one of ten keys and a timestamp long ago, a millisecond after the one before.
 func (l *logs) fill(topic string, from, to int) {
 	l.Helper()
 	for n := from; n < to; n++ {
-		r := &kgo.Record{Topic: topic, Key: fmt.Appendf(nil, "key-%d", n%10), Value: fmt.Append(nil, n), Timestamp: time.UnixMilli(1_000_000_000_000)}
+		r := &kgo.Record{Topic: topic, Key: fmt.Appendf(nil, "key-%d", n%10), Value: fmt.Append(nil, n), Timestamp: time.UnixMilli(1_000_000_000_000 + int64(n))}
 		if err := l.client.ProduceSync(l.Context(), r).FirstErr(); err != nil {
 			l.Fatalf("produce to %s: %v", topic, err)
 		}
@@ -159,8 +159,8 @@ func TestKafkaLogs(t *testing.T) {
 	client := kafkaClient(t, broker.Addr(), kgo.UnknownTopicRetries(-1))
 	l := &logs{t, broker, client, kadm.NewClient(client)}
 	l.create("appended", 1, "message.timestamp.type=LogAppendTime")
-	l.create("compacted", 1, "cleanup.policy=compact", "segment.bytes=1000", "min.cleanable.dirty.ratio=0.01")
-	l.create("trimmed", 1, "cleanup.policy=compact,delete", "segment.bytes=1000", "min.cleanable.dirty.ratio=0.01")
+	l.create("compacted", 1, "cleanup.policy=compact", "segment.ms=9", "min.cleanable.dirty.ratio=0.01")
+	l.create("trimmed", 1, "cleanup.policy=compact,delete", "segment.ms=9", "min.cleanable.dirty.ratio=0.01")
 	for _, topic := range []string{"aborted", "cut", "deleted", "grows"} {
 		l.create(topic, 1)
 		l.fill(topic, 0, 10)
