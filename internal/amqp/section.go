@@ -212,6 +212,9 @@ func MapSection(section []byte) (items Decoder, pairs int, err error) {
 	if len(section) == 0 {
 		return Decoder{}, 0, nil
 	}
+	if start, end, n := usualMap(section); n > 0 {
+		return Decoder{b: section[start:end:end]}, n / 2, nil
+	}
 	d := NewDecoder(section)
 	d.Descriptor()
 	if d.Null() {
@@ -219,6 +222,30 @@ func MapSection(section []byte) (items Decoder, pairs int, err error) {
 	}
 	items, pairs = d.Map()
 	return items, pairs, d.Err()
+}
+
+// usualMap finds the items of a map section as it is usually written, 00 53 code c1 size
+// count or with d1 and sizes of four bytes, and returns their number; 0 if it is another one,
+// empty, or not well formed. Every event has several, so this is worth its lines.
+func usualMap(b []byte) (start, end, n int) {
+	const maxUsual = 1 << 30 // more than any message, and an int of 32 bits holds it
+	if len(b) < 7 || b[0] != byte(CodeDescribed) || b[1] != byte(CodeSmallUlong) {
+		return 0, 0, 0
+	}
+	switch Code(b[3]) {
+	case CodeMap8:
+		start, end, n = 6, 5+int(b[4]), int(b[5])
+	case CodeMap32:
+		if len(b) < 12 {
+			return 0, 0, 0
+		}
+		size, count := binary.BigEndian.Uint32(b[4:]), binary.BigEndian.Uint32(b[8:])
+		start, end, n = 12, 8+int(min(size, maxUsual)), int(min(count, maxUsual))
+	}
+	if n%2 != 0 || end > len(b) || n > end-start { // every item takes at least one byte
+		return 0, 0, 0
+	}
+	return start, end, n
 }
 
 // ListSection returns a decoder over the fields of the list section (with its
