@@ -1,6 +1,7 @@
 package blob
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -155,5 +156,67 @@ func TestEpochGoesAhead(t *testing.T) {
 				t.Errorf("saved again: %+v, %v", found, err)
 			}
 		})
+	}
+}
+
+// However many writes fail one after the other, what is found is of one checkpoint.
+func TestAheadAfterFailures(t *testing.T) {
+	owner := hubferry.Ownership{ID: id, Owner: "a"}
+	marks := func(n int64) map[string]hubferry.Position {
+		return map[string]hubferry.Position{"east/h/0": {Sequence: n}}
+	}
+	old, anew, later := sequence(500), sequence(-1), sequence(40)
+	old.Incarnation, anew.Incarnation, anew.Beginning = "one", "two", 1
+	later.Incarnation, later.Beginning, later.Position.Epoch = "two", 1, 4
+	third, fourth := sequence(500), sequence(900)
+	third.Position.Epoch, third.Marks = 3, marks(70)
+	fourth.Position.Epoch, fourth.Marks, fourth.Clean = 4, marks(80), true
+	type save struct {
+		fails string // the folder whose writes fail
+		c     hubferry.Checkpoint
+	}
+	for name, c := range map[string]struct {
+		saves []save
+		want  hubferry.Checkpoint
+		epoch int32 // or this one, of a record that went ahead
+	}{
+		"anew":  {[]save{{"", old}, {folderCheckpoint, anew}, {folderExtra, later}, {folderCheckpoint, later}}, anew, 4},
+		"epoch": {[]save{{"", third}, {folderExtra, fourth}, {folderCheckpoint, fourth}}, third, 4},
+	} {
+		for _, large := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, " large ", large), func(t *testing.T) {
+				s, p, o := setup(t, nil)
+				if _, err := s.ClaimOwnership(t.Context(), []hubferry.Ownership{owner}); err != nil {
+					t.Fatal(err)
+				}
+				state := map[string][]byte{"engine.task": []byte("t")}
+				if large { // more than metadata hold
+					state["engine.map"] = make([]byte, 10<<10)
+				}
+				for _, one := range c.saves {
+					p.Set(func(r *http.Request) *azuritetest.Fault {
+						if one.fails != "" && r.Method == http.MethodPut && strings.Contains(r.URL.Path, "/"+one.fails+"/") {
+							return &azuritetest.Fault{Status: 500, Code: "InternalError"}
+						}
+						return nil
+					})
+					one.c.States = state
+					if err := s.SaveForward(t.Context(), owner, one.c); (err != nil) != (one.fails != "") {
+						t.Fatalf("saved at %d: %v", one.c.Position.Sequence, err)
+					}
+				}
+				p.Set(nil)
+				found, err := open(t, o, hubferry.Env{}).ListCheckpoints(t.Context(), id)
+				got := found[id]
+				if c.epoch != 0 && got.Position.Epoch == c.epoch {
+					got.Position.Epoch = c.want.Position.Epoch
+				}
+				want := c.want
+				want.States = state
+				if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(hubferry.Checkpoint{}, "Time"), cmpopts.EquateEmpty()); err != nil || diff != "" {
+					t.Errorf("%v (-want +got):\n%s", err, diff)
+				}
+			})
+		}
 	}
 }

@@ -185,8 +185,15 @@ func (s *Store) SaveForward(ctx context.Context, o hubferry.Ownership, c hubferr
 			if err := s.mayForward(ctx, l, o, c); err != nil {
 				return err
 			}
-			if ahead := l.ahead(e, &c); ahead != nil {
-				if err := s.withContainer(ctx, func() error { return s.saveExtra(ctx, l, o.ID, ahead) }); err != nil {
+			if ahead, over := l.ahead(e, &c); ahead != nil {
+				err := s.withContainer(ctx, func() error { return s.saveExtra(ctx, l, o.ID, ahead, over) })
+				if errors.Is(err, errOtherRecord) {
+					if err := pause(ctx); err != nil {
+						return err
+					}
+					continue // who owns it is asked again
+				}
+				if err != nil {
 					return err
 				}
 			}
@@ -212,29 +219,28 @@ func (s *Store) SaveForward(ctx context.Context, o hubferry.Ownership, c hubferr
 }
 
 // ahead returns what the record beside the checkpoint has to say before the checkpoint c is
-// written, nil if that is nothing. A first checkpoint must not be found without the task that
-// made it, or who starts in between, or after a crash in between, takes it for another
-// program's (G-10); one that has gone back not without its beginning, which tells what it can
-// be compared with, nor an old one with the new incarnation; and none with the epoch of an
+// written, nil if that is nothing, and whether it may be written over one that somebody else
+// has put there meanwhile. A first checkpoint must not be found without the task that made
+// it, or who starts in between, or after a crash in between, takes it for another program's
+// (G-10); one that has gone back not without its beginning, which tells what it can be
+// compared with, nor an old one with the new incarnation; and none with the epoch of an
 // earlier one, after whose end the log would look as if it had been cut back. A later epoch
 // than its own does no harm: what came before it ended where it did.
-func (l *lane) ahead(e *extra, c *hubferry.Checkpoint) *extra {
+func (l *lane) ahead(e *extra, c *hubferry.Checkpoint) (ahead *extra, over bool) {
 	switch {
 	case l.last == nil || c.Beginning != l.last.Beginning:
 		if l.stored == nil {
-			return e
+			return e, true
 		}
 		marked := *e
 		marked.Before = l.stored
-		return &marked
-	case l.epoch == e.Epoch:
-		return nil
-	case l.extra == nil:
-		return e
+		return &marked, true
+	case l.extra == nil || l.epoch == e.Epoch: // without a record there is no epoch either
+		return nil, false
 	}
 	raised := *l.extra
 	raised.Epoch, raised.Clean = e.Epoch, false
-	return &raised
+	return &raised, false
 }
 
 // conflicts is how often a save begins again because somebody else was faster.
@@ -279,6 +285,15 @@ func (s *Store) refresh(ctx context.Context, l *lane, id hubferry.ID) error {
 	var e *extra
 	if beside.etag != "" {
 		e, _ = parseExtra([]byte(beside.meta[keyExtra])) // without it the sequence number decides alone
+	}
+	if e != nil && e.Body {
+		whole, parsed, err := s.download(ctx, s.container, blobName(id, folderExtra))
+		switch {
+		case err != nil && !refused(err):
+			return err
+		case err == nil && parsed == nil:
+			e = whole
+		}
 	}
 	l.note(at, beside, e)
 	return nil
@@ -338,7 +353,7 @@ func (s *Store) save(ctx context.Context, id hubferry.ID, c hubferry.Checkpoint,
 	return s.explain(opSave, l.do(ctx, func() error {
 		err := write(ctx, l, e)
 		if err == nil {
-			err = s.saveExtra(ctx, l, id, e)
+			err = s.saveExtra(ctx, l, id, e, true)
 		}
 		return s.explain(opSave, err, true)
 	}), true)
@@ -349,9 +364,13 @@ func (s *Store) save(ctx context.Context, id hubferry.ID, c hubferry.Checkpoint,
 // that much earlier. Checkpoints of a busy partition would cost two requests otherwise.
 const marksEvery = time.Minute
 
-// saveExtra writes the record beside a checkpoint that was just written, unless the one
-// that is there says the same, or nearly so.
-func (s *Store) saveExtra(ctx context.Context, l *lane, id hubferry.ID, e *extra) error {
+// errOtherRecord says that somebody else has written the record beside a checkpoint.
+var errOtherRecord = errors.New("the record beside the checkpoint has changed")
+
+// saveExtra writes the record beside a checkpoint, unless the one that is there says the
+// same, or nearly so. Over another one that somebody has put there meanwhile it goes only if
+// it may, and if that is not of a later checkpoint.
+func (s *Store) saveExtra(ctx context.Context, l *lane, id hubferry.ID, e *extra, over bool) (err error) {
 	if l.extra == e {
 		return nil // it went ahead
 	}
@@ -366,6 +385,11 @@ func (s *Store) saveExtra(ctx context.Context, l *lane, id hubferry.ID, e *extra
 	}
 	name, m := blobName(id, folderExtra), metadata{keyExtra: value}
 	l.extra = nil // unknown until it is confirmed
+	defer func() {
+		if err != nil {
+			l.known = false
+		}
+	}()
 	for range conflicts {
 		var v stamp
 		err := s.busy(func() (err error) {
@@ -382,6 +406,9 @@ func (s *Store) saveExtra(ctx context.Context, l *lane, id hubferry.ID, e *extra
 		}
 		if !lostRace(err) {
 			return err
+		}
+		if !over {
+			return errOtherRecord
 		}
 		now, err := s.one(ctx, id, folderExtra)
 		if err != nil {
