@@ -62,6 +62,11 @@ func (b *book) find(ctx context.Context, key string) (*hubferry.Checkpoint, erro
 	if err != nil {
 		return nil, err
 	}
+	if s.until < b.next { // made anew, or cut back: what was read is worth nothing
+		clear(b.stored)
+		clear(b.open)
+		s.next = 0
+	}
 	for {
 		records, err := s.more(ctx)
 		if err != nil {

@@ -105,6 +105,7 @@ func (w *writer) Adopt(ctx context.Context, id hubferry.ID) (*hubferry.Checkpoin
 		return nil, err
 	}
 	defer t.leave()
+	t.dirty = true // until it is known where this epoch begins
 	if err := t.initialize(ctx); err != nil {
 		return nil, err
 	}

@@ -505,6 +505,42 @@ func TestPositionBehindWhatIsRead(t *testing.T) {
 	}
 }
 
+// A topic of positions that was made anew holds nothing of what was read before.
+func TestPositionsAnew(t *testing.T) {
+	c := newCluster(t)
+	w := committer(t, writer(t, connect(t, c.options(), hubferry.Env{})))
+	if _, err := w.Adopt(t.Context(), sourceID); err != nil {
+		t.Fatal(err)
+	}
+	for n := range int64(3) {
+		var prev *hubferry.Checkpoint
+		if n > 0 {
+			prev = at(n)
+		}
+		if err := w.Commit(t.Context(), sourceID, nil, prev, at(n+1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if cp, err := w.Adopt(t.Context(), sourceID); err != nil || cp == nil || cp.Position.Sequence != 3 {
+		t.Fatalf("%+v, %v", cp, err)
+	}
+	if err := c.DeleteTopic("hubferry-positions"); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.CreateTopic("hubferry-positions", 1, nil); err != nil {
+		t.Fatal(err)
+	}
+	if cp, err := w.Adopt(t.Context(), sourceID); cp != nil || err != nil {
+		t.Fatalf("%+v, %v", cp, err)
+	}
+	if err := w.Commit(t.Context(), sourceID, nil, nil, at(9)); err != nil {
+		t.Fatal(err)
+	}
+	if cp, err := w.Adopt(t.Context(), sourceID); err != nil || cp == nil || cp.Position.Sequence != 9 {
+		t.Errorf("%+v, %v", cp, err)
+	}
+}
+
 // A transaction of somebody else that stays open hides nothing that is committed.
 func TestOpenTransactionHidesNoPosition(t *testing.T) {
 	c := newCluster(t)
