@@ -235,7 +235,7 @@ func (l *lane) ahead(e *extra, c *hubferry.Checkpoint) (ahead *extra, over bool)
 		marked := *e
 		marked.Before = l.stored
 		return &marked, true
-	case l.extra == nil || l.epoch == e.Epoch: // without a record there is no epoch either
+	case l.extra == nil || l.extra.Epoch == e.Epoch: // without a record there is no epoch either
 		return nil, false
 	}
 	raised := *l.extra
@@ -401,7 +401,7 @@ func (s *Store) saveExtra(ctx context.Context, l *lane, id hubferry.ID, e *extra
 			return err
 		})
 		if err == nil {
-			l.extraTag, l.extra, l.epoch, l.extraAt = v.etag, e, e.Epoch, time.Now()
+			l.extraTag, l.extra, l.extraAt = v.etag, e, time.Now()
 			return nil
 		}
 		if !lostRace(err) {

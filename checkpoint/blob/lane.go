@@ -21,7 +21,6 @@ type lane struct {
 	stored   *before   // what the SDKs see; nil if that is nothing
 	extraTag string    // the ETag of our record beside the checkpoint
 	extra    *extra    // what it says, if that is known
-	epoch    int32     // of the position in it
 	extraAt  time.Time // when this handle wrote it; zero if it did not
 
 	mu      sync.Mutex
@@ -107,10 +106,7 @@ func (l *lane) seen(at, beside item, e *extra) {
 // note takes over what is stored. The caller has the turn.
 func (l *lane) note(at, beside item, e *extra) {
 	l.known, l.etag, l.last, l.beside = true, at.etag, nil, at.meta.unknown()
-	l.extraTag, l.extra, l.epoch = beside.etag, nil, 0
-	if e != nil {
-		l.epoch = e.Epoch
-	}
+	l.extraTag, l.extra = beside.etag, nil
 	if e != nil && !e.Body {
 		l.extra = e
 	}
