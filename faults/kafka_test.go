@@ -205,8 +205,9 @@ func (s *kafkaClusters) drop() {
 // read reads everything that is committed, with a client that knows no driver.
 func (s *kafkaClusters) read(ctx context.Context, side int) (records []audit.Record, partitions int, err error) {
 	var d dumped
-	err = s.insist(ctx, side, func(ctx context.Context) (err error) {
-		d, err = s.clusters[side].dump(ctx)
+	c := s.clusters[side]
+	err = c.insist(ctx, func(ctx context.Context) (err error) {
+		d, err = c.dump(ctx)
 		return err
 	})
 	return d.records, d.partitions, err
@@ -215,8 +216,8 @@ func (s *kafkaClusters) read(ctx context.Context, side int) (records []audit.Rec
 // over waits until no transaction is open at the target, and checks that readers of committed
 // records see all that is committed.
 func (s *kafkaClusters) over(ctx context.Context) error {
-	return s.insist(ctx, target, func(ctx context.Context) error {
-		c := s.clusters[target]
+	c := s.clusters[target]
+	return c.insist(ctx, func(ctx context.Context) error {
 		ends, err := c.ends(ctx, false)
 		if err != nil {
 			return err
@@ -246,7 +247,7 @@ func (s *kafkaClusters) over(ctx context.Context) error {
 }
 
 // insist tries until it succeeds: a cluster may be away just now.
-func (s *kafkaClusters) insist(ctx context.Context, side int, ask func(context.Context) error) (err error) {
+func (c *cluster) insist(ctx context.Context, ask func(context.Context) error) (err error) {
 	for range 60 {
 		asking, cancel := context.WithTimeout(ctx, 10*time.Second)
 		err = ask(asking)
@@ -256,7 +257,7 @@ func (s *kafkaClusters) insist(ctx context.Context, side int, ask func(context.C
 		}
 		pause(ctx, 250*time.Millisecond)
 	}
-	return fmt.Errorf("the judge cannot read %s: %w", s.clusters[side].name, err)
+	return fmt.Errorf("the judge cannot read %s: %w", c.name, err)
 }
 
 // ends returns the ends of the topic's partitions, or of what is stable of them.
@@ -402,29 +403,27 @@ func (s *groupStore) open(context.Context, *instance, hubferry.Env) (hubferry.Ch
 
 func (s *groupStore) checkpoints(ctx context.Context, id hubferry.ID) (map[hubferry.ID]hubferry.Checkpoint, error) {
 	found := map[hubferry.ID]hubferry.Checkpoint{}
-	var err error
-	for range 60 {
-		var client *kgo.Client
-		if client, err = s.cluster.client(); err != nil {
-			return nil, err
+	err := s.cluster.insist(ctx, func(ctx context.Context) error {
+		client, err := s.cluster.client()
+		if err != nil {
+			return err
 		}
-		var offsets kadm.OffsetResponses
-		offsets, err = kadm.NewClient(client).FetchOffsets(ctx, id.ConsumerGroup)
-		client.Close()
+		defer client.Close()
+		offsets, err := kadm.NewClient(client).FetchOffsets(ctx, id.ConsumerGroup)
 		if err == nil {
 			err = offsets.Error()
 		}
-		if err == nil {
-			offsets.Each(func(o kadm.OffsetResponse) {
-				own := id
-				own.Partition = strconv.Itoa(int(o.Partition))
-				found[own] = hubferry.Checkpoint{Position: hubferry.Position{Sequence: o.At - 1}}
-			})
-			return found, nil
+		if err != nil {
+			return err
 		}
-		pause(ctx, 250*time.Millisecond)
-	}
-	return nil, err
+		offsets.Each(func(o kadm.OffsetResponse) {
+			own := id
+			own.Partition = strconv.Itoa(int(o.Partition))
+			found[own] = hubferry.Checkpoint{Position: hubferry.Position{Sequence: o.At - 1}}
+		})
+		return nil
+	})
+	return found, err
 }
 
 func (s *groupStore) close(context.Context) {}
@@ -455,7 +454,6 @@ func slowRequests(w *world, _ *instance, s step) (func(), func() bool) {
 func moveLeader(w *world, _ *instance, s step) (func(), func() bool) {
 	fake := w.service.(*kafkaClusters).clusters[s.side].running()
 	partition := int32(int(s.pick/4) % w.partitions(s.side))
-	moved := false
 	go func() { // not in the moment, which may be one of the cluster's own; a cluster that ends never answers
 		if err := fake.MoveTopicPartition(hubName, partition, 1-fake.LeaderFor(hubName, partition)); err != nil {
 			w.fail(fmt.Errorf("move a leader: %w", err))
@@ -464,8 +462,7 @@ func moveLeader(w *world, _ *instance, s step) (func(), func() bool) {
 			fake.RehashCoordinators()
 		}
 	}()
-	moved = true
-	return nothing, func() bool { return moved }
+	return nothing, always
 }
 
 // restartCluster ends a cluster, and starts it again.
