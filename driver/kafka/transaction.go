@@ -105,11 +105,7 @@ func (w *writer) Adopt(ctx context.Context, id hubferry.ID) (*hubferry.Checkpoin
 		return nil, err
 	}
 	defer t.leave()
-	t.dirty = true // until it is known where this epoch begins
-	if err := t.initialize(ctx); err != nil {
-		return nil, err
-	}
-	found, err := w.target.positions.find(ctx, t.key)
+	found, err := t.begin(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -117,6 +113,16 @@ func (w *writer) Adopt(ctx context.Context, id hubferry.ID) (*hubferry.Checkpoin
 	t.lost.Store(false)
 	t.dirty = false
 	return found, nil
+}
+
+// begin fences whoever was there before, and returns the position that is stored. It leaves
+// the transaction dirty: whether one can go on from there is for the caller to judge.
+func (t *transaction) begin(ctx context.Context) (*hubferry.Checkpoint, error) {
+	t.dirty = true
+	if err := t.initialize(ctx); err != nil {
+		return nil, err
+	}
+	return t.w.target.positions.find(ctx, t.key)
 }
 
 // initialize gets the producer id and a new epoch, which fences all earlier ones and aborts
@@ -149,11 +155,7 @@ func (t *transaction) initialize(ctx context.Context) error {
 // KIP-360, would not do: a coordinator that ends an open transaction takes a new epoch for it,
 // and then refuses the one before.
 func (t *transaction) renew(ctx context.Context) error {
-	t.dirty = true
-	if err := t.initialize(ctx); err != nil {
-		return err
-	}
-	found, err := t.w.target.positions.find(ctx, t.key)
+	found, err := t.begin(ctx)
 	if err != nil {
 		return err
 	}
