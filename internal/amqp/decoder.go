@@ -190,11 +190,10 @@ func (d *Decoder) Uint() uint64 {
 // Text reads a string or symbol and returns its bytes, which point into the
 // input.
 func (d *Decoder) Text() []byte {
-	if at := d.at + 2; at <= len(d.b) && (Code(d.b[d.at]) == CodeString8 || Code(d.b[d.at]) == CodeSymbol8) {
-		if end := at + int(d.b[at-1]); end <= len(d.b) { // nearly every one
-			d.at = end
-			return d.b[at:end:end]
-		}
+	if n := sizeAt(d.b, d.at); n > 0 && (Code(d.b[d.at]) == CodeString8 || Code(d.b[d.at]) == CodeSymbol8) { // nearly every one
+		start := d.at + 2
+		d.at += n
+		return d.b[start:d.at:d.at]
 	}
 	c, b := d.take()
 	switch c {
